@@ -1,0 +1,205 @@
+//! Acquire: the one way to become acting.
+//!
+//! A node that is ready and the first of S(s) that it can reach asks every member in session, not only those that its
+//! view calls ready: the one who acts may be a holder of which the view knows nothing yet. Whoever is asked first
+//! stops executing under the slot's lock and then answers with the digest of its copy; so there is a moment at which
+//! nobody executes and everything executed before it is in the copies whose digests are asked for. Where a digest
+//! differs the asker joins that copy. Only then it acts. A member whose session ends counts as having answered. With
+//! the answer come the peers that were registered for effects, so that none of them misses what is executed next.
+//!
+//! ```text
+//!        asker                         each member in session
+//!          │ ── Acquire ─────────────► │ stops, from now on passes commands on to the asker
+//!          │ ◄── Stopped(digest) ───── │
+//!          │ ── fetch if it differs ─► │
+//!        acts
+//! ```
+//!
+//! When two ask at once the smaller node id goes on and the other gives up. Two that act and hear of each other, after
+//! a split say, both stop, and the first of S(s) acquires.
+
+use alloc::vec::Vec;
+
+use super::{Body, Control, FetchId, Output, Slots};
+use crate::{
+    id::{NodeId, Peer, PeerSet},
+    replica::{Digest, Joined, Role},
+    slot::Slot,
+};
+
+/// An attempt under way.
+#[derive(Debug)]
+pub(super) struct Acquire {
+    id: u64,
+    /// Members that have not answered.
+    waiting: PeerSet,
+    /// Copies that are being joined.
+    joining: Vec<(FetchId, Peer)>,
+    /// What those who hold the slot had when they answered.
+    answers: Vec<(Peer, Digest)>,
+}
+
+impl Acquire {
+    pub(super) fn source_of(&self, fetch: FetchId) -> Option<Peer> {
+        self.joining.iter().find(|(joining, _)| *joining == fetch).map(|&(_, from)| from)
+    }
+}
+
+impl Control {
+    pub(super) fn consider_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &self.slots[slot.index()];
+        if state.acquire.is_some() || self.first_serving(slot) != Some(self.me) {
+            return;
+        }
+        self.begin_acquire(slot, store);
+    }
+
+    fn begin_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let mut waiting = self.peers.sessions();
+        if self.mutations.acquire_asks_ready_only {
+            waiting = waiting.intersection(self.peers.ready(slot));
+        }
+        let id = self.new_id();
+        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining: Vec::new(), answers: Vec::new() });
+        for peer in waiting.iter() {
+            self.send(peer, slot, Body::Acquire { id });
+        }
+        self.try_act(slot, store);
+    }
+
+    /// A session began in the middle of an attempt: its peer is asked as well.
+    pub(super) fn acquire_asks(&mut self, slot: Slot, peer: Peer) {
+        if let Some(acquire) = &mut self.slots[slot.index()].acquire {
+            acquire.waiting.insert(peer);
+            let id = acquire.id;
+            self.send(peer, slot, Body::Acquire { id });
+        }
+    }
+
+    /// A session ended. If its peer had not told all that it had, it may have acted until now: what it executed is at
+    /// the others, who may have answered before they got it. So they are asked again.
+    pub(super) fn acquire_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
+        let Some(acquire) = &self.slots[slot.index()].acquire else { return };
+        if acquire.waiting.contains(peer) || acquire.joining.iter().any(|&(_, from)| from == peer) {
+            self.begin_acquire(slot, store);
+        }
+    }
+
+    pub(super) fn on_acquire<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, store: &mut S) {
+        if self.slots[slot.index()].acquire.is_some() {
+            if self.my_id < self.peers.id(from) {
+                return self.send(from, slot, Body::Refused { id });
+            }
+            self.slots[slot.index()].acquire = None;
+        }
+        if !self.mutations.acquire_without_stop {
+            self.stop_acting(slot, store);
+        }
+        let state = &mut self.slots[slot.index()];
+        state.acting = Some(from);
+        let holds = state.role.holds().then(|| store.with(slot, |replica| replica.digest()));
+        let pullers = state.pullers;
+        let pullers = pullers.iter().map(|puller| self.peers.id(puller)).collect();
+        self.send(from, slot, Body::Stopped { id, holds, pullers });
+    }
+
+    pub(super) fn on_stopped<S: Slots>(
+        &mut self,
+        slot: Slot,
+        from: Peer,
+        id: u64,
+        holds: Option<Digest>,
+        pullers: &[NodeId],
+        store: &mut S,
+    ) {
+        let state = &mut self.slots[slot.index()];
+        let Some(acquire) = &mut state.acquire else {
+            if state.role != Role::Acting {
+                // It takes this node for the one who acts and should know better.
+                let acting = state.acting.map(|acting| self.peers.id(acting));
+                self.send(from, slot, Body::NotActing { acting });
+            }
+            return;
+        };
+        if acquire.id != id || !acquire.waiting.remove(from) {
+            return;
+        }
+        if !self.mutations.pullers_not_inherited {
+            let pullers: PeerSet = pullers.iter().filter_map(|&id| self.peers.peer(id)).collect();
+            let state = &mut self.slots[slot.index()];
+            state.pullers = state.pullers.union(pullers.difference(self.peers.ready(slot)));
+        }
+        if let Some((theirs, acquire)) = holds.zip(self.slots[slot.index()].acquire.as_mut()) {
+            acquire.answers.push((from, theirs));
+        }
+        let mine = store.with(slot, |replica| replica.digest());
+        if holds.is_some_and(|theirs| theirs != mine) && !self.mutations.acquire_without_join {
+            let fetch = self.fetch(slot, from, store);
+            if let Some(acquire) = &mut self.slots[slot.index()].acquire {
+                acquire.joining.push((fetch, from));
+            }
+        }
+        self.try_act(slot, store);
+    }
+
+    pub(super) fn on_refused<S: Slots>(&mut self, slot: Slot, id: u64, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        if state.acquire.as_ref().is_some_and(|acquire| acquire.id == id) {
+            state.acquire = None;
+            self.update_peers(slot, store);
+        }
+    }
+
+    pub(super) fn acquire_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
+        if let Some(acquire) = &mut self.slots[slot.index()].acquire {
+            acquire.joining.retain(|&(_, source)| source != from);
+        }
+        if joined.is_some_and(|joined| joined.ahead) {
+            self.send_compare(slot, from, true, store);
+        }
+        self.try_act(slot, store);
+    }
+
+    /// The attempt is over: who acts starts here.
+    fn try_act<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        let over = |acquire: &mut Acquire| acquire.waiting.is_empty() && acquire.joining.is_empty();
+        let Some(acquire) = state.acquire.take_if(over) else { return };
+        if state.role != Role::Following {
+            return;
+        }
+        state.acting = None;
+        self.set_role(slot, Role::Acting);
+        self.update_peers(slot, store);
+        let (ship_to, mine) = store.with(slot, |replica| {
+            replica.act();
+            (replica.ship_to(), replica.digest())
+        });
+        // An attempt that another one gave up may have left a wrong idea behind.
+        for peer in self.peers.sessions().iter() {
+            self.send(peer, slot, Body::Acting);
+        }
+        // Whoever had something else lacks what others had.
+        let equal: PeerSet =
+            acquire.answers.iter().filter(|(_, theirs)| *theirs == mine).map(|&(peer, _)| peer).collect();
+        self.out.extend(ship_to.difference(equal).iter().map(|to| Output::CompareRecord { slot, to }));
+        self.update_route(slot);
+    }
+
+    /// "I act", said by who begins to, and again when a session begins.
+    pub(super) fn on_acting<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
+        if self.role(slot) == Role::Acting {
+            self.stop_acting(slot, store);
+            self.send(from, slot, Body::BothStop);
+        } else {
+            self.slots[slot.index()].acting = Some(from);
+            self.pull_from_acting(slot, store);
+        }
+    }
+
+    pub(super) fn stop_acting<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        if store.with(slot, |replica| replica.stop()) {
+            self.set_role(slot, Role::Following);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Compare: how two copies that differ find out and become equal.
+//!
+//! When a session begins, whenever one may have missed something of the other, and every now and then, digests of all
+//! slots that both hold travel in the lane, in order with the effects, so that equal copies are never taken for
+//! different ones. Where a digest differs the receiver sends its whole context; who lacks something fetches the other's snapshot, and says
+//! so the other way round. Contexts make the exchange exact: no tree of hashes, no list of keys.
+
+use super::{Body, Control, Output, Slots};
+use crate::{
+    context::SlotContext,
+    fold::Fold,
+    id::{Peer, PeerSet},
+    replica::{Joined, Role},
+    slot::Slot,
+};
+
+impl Control {
+    /// Whoever acts tells the other holders what it has. A node that two acted for, of whom one died, may have
+    /// something that the other never hears of in any other way.
+    pub(super) fn compare_round(&mut self) {
+        for slot in self.every_slot() {
+            if self.role(slot) == Role::Acting {
+                let holders = self.peers.ready(slot).intersection(self.peers.sessions());
+                self.out.extend(holders.iter().map(|to| Output::CompareRecord { slot, to }));
+            }
+        }
+    }
+
+    /// An effect from this peer is not in a copy that stays: what is missing is in the peer's. A pull asks by itself.
+    pub(super) fn on_gap<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        state.gap = true;
+        state.gap_from.insert(from);
+        if state.role.holds() && store.with(slot, |replica| replica.misses_something()) {
+            self.repair(slot, from, store);
+        }
+    }
+
+    /// What is missing is in the copy of whoever sent it, if it still holds the slot; so each is asked once more after
+    /// its last such effect. What is missing even then nobody counts on: its executor is gone, and took with it what
+    /// the effect builds on, or has forgotten the slot, which it may when all targets have what it had.
+    pub(super) fn consider_gap<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &self.slots[slot.index()];
+        if !state.repairs.is_empty() || matches!(state.role, Role::Pulling | Role::Releasing) {
+            return;
+        }
+        let unasked = self.unasked(slot);
+        if state.role == Role::Absent && !unasked.is_empty() {
+            return;
+        }
+        if store.with(slot, |replica| replica.misses_something()) {
+            if let Some(from) = unasked.iter().next() {
+                return self.repair(slot, from, store);
+            }
+            store.with(slot, |replica| replica.drop_parked());
+        }
+        let state = &mut self.slots[slot.index()];
+        (state.gap, state.gap_from) = (false, PeerSet::EMPTY);
+    }
+
+    /// Whose effects are missing, if it is in session and was not asked for its copy since.
+    pub(super) fn unasked(&self, slot: Slot) -> PeerSet {
+        self.slots[slot.index()].gap_from.intersection(self.peers.sessions())
+    }
+
+    /// Fetches the peer's copy, unless that is under way.
+    pub(super) fn repair<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
+        let state = &self.slots[slot.index()];
+        let under_way = state.repairs.iter().any(|&(_, source)| source == from);
+        if under_way || !state.role.holds() || !self.peers.in_session(from) {
+            return;
+        }
+        let fetch = self.fetch(slot, from, store);
+        self.slots[slot.index()].repairs.push((fetch, from));
+    }
+
+    pub(super) fn repair_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
+        self.slots[slot.index()].repairs.retain(|&(_, source)| source != from);
+        if joined.is_some_and(|joined| joined.ahead) {
+            self.send_compare(slot, from, true, store);
+        }
+        if joined.is_some_and(|joined| joined.news) && self.role(slot) == Role::Acting {
+            // What came by a snapshot was shipped to nobody.
+            let mut others = store.with(slot, |replica| replica.ship_to());
+            others.remove(from);
+            self.out.extend(others.iter().map(|to| Output::CompareRecord { slot, to }));
+        }
+        if self.slots[slot.index()].gap {
+            self.consider_gap(slot, store);
+        }
+    }
+
+    pub(super) fn send_compare<S: Slots>(&mut self, slot: Slot, to: Peer, answer: bool, store: &mut S) {
+        if self.role(slot).holds() {
+            let (seen, fold) = store.with(slot, |replica| (replica.seen().clone(), replica.fold()));
+            self.send(to, slot, Body::Compare { seen, fold, answer });
+        }
+    }
+
+    pub(super) fn on_compare<S: Slots>(
+        &mut self,
+        slot: Slot,
+        from: Peer,
+        seen: &SlotContext,
+        fold: Fold,
+        answer: bool,
+        store: &mut S,
+    ) {
+        if !self.role(slot).holds() {
+            return;
+        }
+        let (mine, my_fold) = store.with(slot, |replica| (replica.seen().clone(), replica.fold()));
+        let lack = !mine.dominates(seen);
+        let mismatch = mine == *seen && my_fold != fold && !self.mutations.fold_ignored;
+        if lack || mismatch {
+            self.repair(slot, from, store);
+        }
+        if answer && (!seen.dominates(&mine) || mismatch) && !self.mutations.compare_one_way {
+            self.send_compare(slot, from, false, store);
+        }
+    }
+}

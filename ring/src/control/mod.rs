@@ -1,0 +1,545 @@
+//! The control machine: one node's half of every conversation about who holds a slot and who acts for it.
+//!
+//! It is told the targets, who is in session, who is ready for what, and what peers say; it changes roles in the
+//! store, each under one hold of the slot's lock, and answers with messages to send and snapshots to fetch. It is the
+//! only one that changes roles. It knows no clock: time matters only to whoever drives it, who calls
+//! [`Control::tick`] every 100 ms or so and ends a session (reporting it down) when the peer falls silent.
+//!
+//! Every change of the ring is the same loop, one slot at a time:
+//!
+//! ```text
+//!   I am in T(s) and hold nothing ──► register where it acts, fetch a snapshot, be ready        (pull)
+//!   I am ready and the first of S(s) that I can reach ──► stop all others, join, act            (acquire)
+//!   I am ready, not in T(s), and all of T(s) is ready ──► ask each, forget                      (release)
+//!   my copy differs from a peer's ──► fetch its snapshot, tell it to fetch mine                 (compare)
+//! ```
+//!
+//! T(s) are the targets, S(s) the ready holders with the targets first. What each step must guarantee is written at
+//! its file. A session between two nodes is ordered and whole: if any part of it breaks all of it ends, and a new one
+//! begins with what both have ([`Input::SessionUp`]).
+
+mod acquire;
+mod compare;
+pub mod message;
+mod peers;
+mod pull;
+mod release;
+mod slots;
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use crate::{
+    id::{NodeId, Origin, Peer, PeerSet},
+    replica::{Joined, Role},
+    slot::Slot,
+    slot_set::SlotSet,
+};
+use acquire::Acquire;
+pub use message::{Body, Message};
+use peers::Peers;
+use pull::Pull;
+use release::Release;
+pub use slots::Slots;
+
+/// What the machine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Where every slot should live, in order.
+    Targets(Targets),
+    /// A session with this peer has begun; it holds these slots by its own word.
+    SessionUp {
+        /// The peer.
+        peer: Peer,
+        /// Its identity.
+        id: NodeId,
+        /// What it is ready for.
+        ready: SlotSet,
+    },
+    /// The session with this peer is over: its streams ended or it fell silent.
+    SessionDown {
+        /// The peer.
+        peer: Peer,
+    },
+    /// What a peer is ready for, in session or not; gossip tells.
+    Ready {
+        /// The peer.
+        peer: Peer,
+        /// Its identity.
+        id: NodeId,
+        /// What it is ready for.
+        ready: SlotSet,
+    },
+    /// The peer is no member any more: its index may name another node from now on.
+    Forgotten {
+        /// The peer.
+        peer: Peer,
+    },
+    /// Whether slots that nobody holds may be opened empty: the node has waited for its seeds, and every member
+    /// that slots are placed on is in session.
+    MayOpen(bool),
+    /// Time to compare all copies with those that this node acts with; every 10 s or so.
+    CompareRound,
+    /// A message from a peer in session.
+    Message {
+        /// Who sent it.
+        from: Peer,
+        /// What it says.
+        message: Message,
+    },
+    /// An effect from this peer is not in a copy that stays: see [`crate::replica::Received::is_uncertain`].
+    Gap {
+        /// The slot.
+        slot: Slot,
+        /// Whose lane brought it.
+        from: Peer,
+    },
+    /// A compare record from this peer differed from this copy.
+    Differs {
+        /// The slot.
+        slot: Slot,
+        /// Whose copy it differs from.
+        from: Peer,
+    },
+    /// A snapshot that was asked for is installed, or never comes.
+    Fetched {
+        /// Which one.
+        fetch: FetchId,
+        /// What the installation said; `None` if there was nothing to install or no place for it any more.
+        joined: Option<Joined>,
+    },
+}
+
+/// Where every slot should live.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Targets {
+    owners: Vec<[Option<Peer>; MAX_REPLICAS]>,
+}
+
+/// How many copies of a slot there can be.
+pub const MAX_REPLICAS: usize = 7;
+
+/// Names one fetch for as long as the node runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FetchId(pub u64);
+
+/// What the machine wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send a message.
+    Send {
+        /// To whom; the session with it is up.
+        to: Peer,
+        /// What.
+        message: Message,
+    },
+    /// Fetch a snapshot and join it, if the copy is still of this tenure, then say so.
+    Fetch {
+        /// Its name.
+        fetch: FetchId,
+        /// The slot.
+        slot: Slot,
+        /// Whose copy.
+        from: Peer,
+        /// The tenure of the copy that it is for.
+        origin: Origin,
+    },
+    /// Append the digest of the slot to the lane to this peer, in order with the effects.
+    CompareRecord {
+        /// The slot.
+        slot: Slot,
+        /// To whom.
+        to: Peer,
+    },
+    /// This node's word about the slot has changed: publish it.
+    Publish {
+        /// The slot.
+        slot: Slot,
+        /// Whether it is ready.
+        ready: bool,
+    },
+    /// Commands for the slot go elsewhere from now on: here, to a peer, or nowhere known.
+    Route {
+        /// The slot.
+        slot: Slot,
+        /// Where to.
+        to: Option<Peer>,
+    },
+}
+
+/// Rules that can be put out of force, so that the simulator can show that it would notice.
+///
+/// Every field is false in production; no configuration reaches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[doc(hidden)]
+pub struct Mutations {
+    pub acquire_asks_ready_only: bool,
+    pub acquire_without_stop: bool,
+    pub acquire_without_join: bool,
+    pub release_without_asking: bool,
+    pub release_counts: bool,
+    pub one_origin_per_boot: bool,
+    pub compare_one_way: bool,
+    pub no_compare_on_connect: bool,
+    pub fold_ignored: bool,
+    pub pullers_not_inherited: bool,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Control {
+    me: Peer,
+    my_id: NodeId,
+    peers: Peers,
+    targets: Targets,
+    slots: Vec<SlotControl>,
+    may_open: bool,
+    next_id: u64,
+    pulls: usize,
+    most_pulls: usize,
+    /// Slots that should be here and are not, the most urgent first, as the last tick found them.
+    wanted: VecDeque<Slot>,
+    draw: OriginDraw,
+    out: VecDeque<Output>,
+    mutations: Mutations,
+}
+
+/// What the machine remembers of one slot.
+#[derive(Debug, Default)]
+struct SlotControl {
+    role: Role,
+    /// Who acts, if it is not this node, as far as known.
+    acting: Option<Peer>,
+    /// Where commands were last said to go.
+    route: Option<Peer>,
+    /// Peers that registered for effects and are not ready yet.
+    pullers: PeerSet,
+    acquire: Option<Acquire>,
+    pull: Option<Pull>,
+    release: Option<Release>,
+    /// Snapshots on their way that mend this copy, by source.
+    repairs: Vec<(FetchId, Peer)>,
+    /// Effects arrived that were not incorporated, and perhaps are not yet.
+    gap: bool,
+    /// Whose effects these were, as long as the peer was not asked for a snapshot since.
+    gap_from: PeerSet,
+}
+
+/// Draws origins: a counter under a random seed, mixed, so that no two draws of a boot are equal and those of two
+/// boots are not either, but for a chance of 2^-64 a pair.
+#[derive(Debug)]
+struct OriginDraw {
+    state: u64,
+}
+
+impl Targets {
+    /// Targets of a ring of `slots` slots without any member.
+    pub fn none(slots: usize) -> Targets {
+        Targets { owners: alloc::vec![[None; MAX_REPLICAS]; slots] }
+    }
+
+    /// Sets the owners of a slot, in order, at most [`MAX_REPLICAS`].
+    pub fn set(&mut self, slot: Slot, owners: impl IntoIterator<Item = Peer>) {
+        let row = &mut self.owners[slot.index()];
+        *row = [None; MAX_REPLICAS];
+        for (place, owner) in row.iter_mut().zip(owners) {
+            *place = Some(owner);
+        }
+    }
+
+    /// The owners of a slot, in order.
+    pub fn owners(&self, slot: Slot) -> impl Iterator<Item = Peer> + '_ {
+        self.owners.get(slot.index()).into_iter().flatten().map_while(|&owner| owner)
+    }
+
+    fn contains(&self, slot: Slot, peer: Peer) -> bool {
+        self.owners(slot).any(|owner| owner == peer)
+    }
+}
+
+impl Control {
+    /// A node that holds nothing and knows nobody. `me` is the index under which targets name this node; `seed` must
+    /// differ from every other boot's; at most `most_pulls` slots are pulled at a time.
+    pub fn new(me: Peer, my_id: NodeId, slots: usize, most_pulls: usize, seed: u64) -> Control {
+        Control {
+            me,
+            my_id,
+            peers: Peers::new(slots),
+            targets: Targets::none(slots),
+            slots: (0..slots).map(|_| SlotControl::default()).collect(),
+            may_open: false,
+            next_id: 0,
+            pulls: 0,
+            most_pulls,
+            wanted: VecDeque::new(),
+            draw: OriginDraw { state: seed },
+            out: VecDeque::new(),
+            mutations: Mutations::default(),
+        }
+    }
+
+    /// The same machine with some rules out of force.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_mutations(mut self, mutations: Mutations) -> Control {
+        self.mutations = mutations;
+        self
+    }
+
+    /// Takes in one input. Drain [`Control::poll_output`] afterwards.
+    pub fn handle<S: Slots>(&mut self, input: Input, store: &mut S) {
+        match input {
+            Input::Targets(targets) => {
+                self.targets = targets;
+                self.tick(store);
+            }
+            Input::SessionUp { peer, id, ready } => self.session_up(peer, id, ready, store),
+            Input::SessionDown { peer } => self.session_down(peer, store),
+            Input::Ready { peer, id, ready } => self.peer_ready(peer, id, ready, store),
+            Input::Forgotten { peer } => self.forget_peer(peer, store),
+            Input::MayOpen(may_open) => self.may_open = may_open,
+            Input::CompareRound => self.compare_round(),
+            Input::Message { from, message } => self.message(from, message, store),
+            Input::Gap { slot, from } => self.on_gap(slot, from, store),
+            Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
+            Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
+        }
+    }
+
+    /// Looks at every slot for something to begin or to try again. Linear in the number of slots.
+    pub fn tick<S: Slots>(&mut self, store: &mut S) {
+        // Slots that no staying node holds come first: they are what a crash or an exit would lose.
+        let absent = |control: &Control, slot: &Slot| control.role(*slot) == Role::Absent;
+        let wanted = self.every_slot().filter(|slot| absent(self, slot) && self.targets.contains(*slot, self.me));
+        let (last_copies, others): (Vec<_>, Vec<_>) = wanted.partition(|&slot| self.held_by_leavers_only(slot));
+        self.wanted = last_copies.into_iter().chain(others).collect();
+        for slot in self.every_slot() {
+            if !absent(self, &slot) {
+                self.consider(slot, store);
+            }
+        }
+        self.begin_pulls(store);
+    }
+
+    /// The next thing to be done, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// This node's role for a slot.
+    pub fn role(&self, slot: Slot) -> Role {
+        self.slots[slot.index()].role
+    }
+
+    /// How many slots this node holds, acts for, and pulls.
+    pub fn holdings(&self) -> Holdings {
+        let count = |f: fn(Role) -> bool| self.slots.iter().filter(|slot| f(slot.role)).count();
+        Holdings {
+            ready: count(Role::is_ready),
+            held: count(|role| role != Role::Absent),
+            acting: count(|role| role == Role::Acting),
+            wanted: (0..self.slots.len() as u16)
+                .filter_map(Slot::new)
+                .filter(|&slot| self.targets.contains(slot, self.me) && !self.role(slot).is_ready())
+                .count(),
+        }
+    }
+
+    /// Whether every slot has someone to act for it, as far as this node knows.
+    pub fn all_routed(&self) -> bool {
+        self.slots.iter().all(|slot| slot.route.is_some())
+    }
+
+    // --- the loop ---
+
+    /// Begins whatever the slot needs and nothing is under way for.
+    fn consider<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        match self.slots[slot.index()].role {
+            Role::Absent => self.consider_pull(slot, store),
+            Role::Following => {
+                self.consider_acquire(slot, store);
+                self.consider_release(slot, store);
+            }
+            Role::Releasing if self.targets.contains(slot, self.me) => self.end_release(slot, store),
+            Role::Pulling | Role::Acting | Role::Releasing => {}
+        }
+        if self.slots[slot.index()].gap {
+            self.consider_gap(slot, store);
+        }
+        self.update_route(slot);
+    }
+
+    fn message<S: Slots>(&mut self, from: Peer, message: Message, store: &mut S) {
+        let slot = message.slot;
+        if slot.index() >= self.slots.len() || !self.peers.in_session(from) {
+            return;
+        }
+        match message.body {
+            Body::Acquire { id } => self.on_acquire(slot, from, id, store),
+            Body::Stopped { id, holds, pullers } => self.on_stopped(slot, from, id, holds, &pullers, store),
+            Body::Refused { id } => self.on_refused(slot, id, store),
+            Body::Acting => self.on_acting(slot, from, store),
+            Body::BothStop => self.stop_acting(slot, store),
+            Body::Register => self.on_register(slot, from, store),
+            Body::Registered => self.on_registered(slot, from, store),
+            Body::NotActing { acting } => self.on_not_acting(slot, from, acting, store),
+            Body::Compare { seen, fold, answer } => self.on_compare(slot, from, &seen, fold, answer, store),
+            Body::MayRelease { id, seen } => self.on_may_release(slot, from, id, &seen, store),
+            Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
+        }
+        self.update_route(slot);
+    }
+
+    fn fetched<S: Slots>(&mut self, fetch: FetchId, joined: Option<Joined>, store: &mut S) {
+        let Some((slot, purpose)) = self.purpose_of(fetch) else { return };
+        match purpose {
+            Purpose::Pull => self.pull_fetched(slot, joined, store),
+            Purpose::Acquire(from) => self.acquire_fetched(slot, from, joined, store),
+            Purpose::Repair(from) => self.repair_fetched(slot, from, joined, store),
+        }
+        self.update_route(slot);
+    }
+
+    fn purpose_of(&self, fetch: FetchId) -> Option<(Slot, Purpose)> {
+        let slot = Slot::new((fetch.0 & 0xFFFF) as u16)?;
+        let state = self.slots.get(slot.index())?;
+        if state.pull.as_ref().is_some_and(|pull| pull.waits_for(fetch)) {
+            return Some((slot, Purpose::Pull));
+        }
+        if let Some(from) = state.acquire.as_ref().and_then(|acquire| acquire.source_of(fetch)) {
+            return Some((slot, Purpose::Acquire(from)));
+        }
+        let &(_, from) = state.repairs.iter().find(|(repair, _)| *repair == fetch)?;
+        Some((slot, Purpose::Repair(from)))
+    }
+
+    // --- helpers of all steps ---
+
+    /// S(s) as this node sees it: the ready targets in order, then the other ready members.
+    fn serving(&self, slot: Slot) -> impl Iterator<Item = Peer> + '_ {
+        let ready = self.holders(slot);
+        let targets = self.targets.owners(slot).filter(move |&owner| ready.contains(owner));
+        let mut others: Vec<Peer> = ready.iter().filter(|&peer| !self.targets.contains(slot, peer)).collect();
+        others.sort_unstable_by_key(|&peer| self.peers.provisional_rank(slot, self.id_of(peer)));
+        targets.chain(others)
+    }
+
+    /// The members that say that they are ready for the slot, this node included.
+    fn holders(&self, slot: Slot) -> PeerSet {
+        let mut holders = self.peers.ready(slot);
+        if self.slots[slot.index()].role.is_ready() {
+            holders.insert(self.me);
+        }
+        holders
+    }
+
+    /// The first of S(s) that is this node or in session with it.
+    fn first_serving(&self, slot: Slot) -> Option<Peer> {
+        self.serving(slot).find(|&peer| self.reaches(peer))
+    }
+
+    fn reaches(&self, peer: Peer) -> bool {
+        peer == self.me || self.peers.in_session(peer)
+    }
+
+    fn id_of(&self, peer: Peer) -> NodeId {
+        if peer == self.me { self.my_id } else { self.peers.id(peer) }
+    }
+
+    fn held_by_leavers_only(&self, slot: Slot) -> bool {
+        self.holders(slot).iter().all(|holder| !self.targets.contains(slot, holder))
+    }
+
+    fn send(&mut self, to: Peer, slot: Slot, body: Body) {
+        if self.peers.in_session(to) {
+            self.out.push_back(Output::Send { to, message: Message { slot, body } });
+        }
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Asks for a snapshot of the slot. The name carries the slot in its low bits.
+    fn fetch<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) -> FetchId {
+        let fetch = FetchId(self.new_id() << 16 | u64::from(slot.number()));
+        let origin = store.with(slot, |replica| replica.origin());
+        self.slots[slot.index()].gap_from.remove(from);
+        self.out.push_back(Output::Fetch { fetch, slot, from, origin });
+        fetch
+    }
+
+    /// Changes the role here and what others are told about it.
+    fn set_role(&mut self, slot: Slot, role: Role) {
+        let state = &mut self.slots[slot.index()];
+        let (before, now) = (state.role.holds(), role.holds());
+        state.role = role;
+        if before != now {
+            self.out.push_back(Output::Publish { slot, ready: now });
+        }
+    }
+
+    /// Tells the store whom effects of the slot go to, and whose acknowledgements count.
+    fn update_peers<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &self.slots[slot.index()];
+        if state.role == Role::Absent {
+            return;
+        }
+        let counting = self.peers.ready(slot).intersection(self.peers.sessions());
+        let ship_to = counting.union(state.pullers.intersection(self.peers.sessions()));
+        store.with(slot, |replica| replica.set_peers(ship_to, counting));
+    }
+
+    fn update_route(&mut self, slot: Slot) {
+        let state = &self.slots[slot.index()];
+        let known = state.acting.filter(|&acting| self.peers.in_session(acting));
+        let route = match state.role {
+            Role::Acting => Some(self.me),
+            _ => known.or_else(|| self.first_serving(slot)),
+        };
+        let state = &mut self.slots[slot.index()];
+        if state.route != route {
+            state.route = route;
+            self.out.push_back(Output::Route { slot, to: route });
+        }
+    }
+
+    fn draw_origin(&mut self) -> Origin {
+        if self.mutations.one_origin_per_boot {
+            return Origin(self.draw.state | 1);
+        }
+        self.draw.next()
+    }
+}
+
+/// What a fetch was for.
+enum Purpose {
+    Pull,
+    Acquire(Peer),
+    Repair(Peer),
+}
+
+/// How many slots a node is what for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Holdings {
+    /// Ready copies, those that it acts for included.
+    pub ready: usize,
+    /// Copies in any state.
+    pub held: usize,
+    /// Slots that it acts for.
+    pub acting: usize,
+    /// Slots that should be here and are not ready.
+    pub wanted: usize,
+}
+
+impl OriginDraw {
+    /// SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014): a bijection of a
+    /// counter, so one boot never draws a number twice.
+    fn next(&mut self) -> Origin {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Origin(mixed ^ mixed >> 31)
+    }
+}

@@ -1,0 +1,100 @@
+//! Release: how a node comes to hold a slot no longer.
+//!
+//! A holder that is no target first becomes *releasing*, from which moment its acknowledgements count no more, and
+//! then asks each target with its own context. A target grants if it is ready and has all of that. Only when each has
+//! granted the holder forgets, entries and context. Nothing is ever deleted on the word of gossip.
+
+use super::{Body, Control, Slots};
+use crate::{
+    context::SlotContext,
+    id::{Peer, PeerSet},
+    replica::Role,
+    slot::Slot,
+};
+
+/// A release under way.
+#[derive(Debug)]
+pub(super) struct Release {
+    id: u64,
+    waiting: PeerSet,
+}
+
+impl Control {
+    pub(super) fn consider_release<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &self.slots[slot.index()];
+        if state.role != Role::Following || state.acquire.is_some() || self.targets.contains(slot, self.me) {
+            return;
+        }
+        let targets: PeerSet = self.targets.owners(slot).collect();
+        let ready = self.peers.ready(slot).intersection(self.peers.sessions());
+        if targets.is_empty() || !targets.difference(ready).is_empty() {
+            return;
+        }
+        let id = self.new_id();
+        if !self.mutations.release_counts {
+            store.with(slot, |replica| replica.start_release());
+        }
+        let seen = store.with(slot, |replica| replica.seen().clone());
+        self.set_role(slot, Role::Releasing);
+        self.slots[slot.index()].release = Some(Release { id, waiting: targets });
+        if self.mutations.release_without_asking {
+            return self.forget(slot, store);
+        }
+        for target in targets.iter() {
+            self.send(target, slot, Body::MayRelease { id, seen: seen.clone() });
+        }
+    }
+
+    pub(super) fn on_may_release<S: Slots>(
+        &mut self,
+        slot: Slot,
+        from: Peer,
+        id: u64,
+        seen: &SlotContext,
+        store: &mut S,
+    ) {
+        let has_all = store.with(slot, |replica| replica.seen().dominates(seen));
+        let ready = self.role(slot).is_ready();
+        if ready && !has_all {
+            self.repair(slot, from, store);
+        }
+        self.send(from, slot, Body::Release { id, granted: ready && has_all });
+    }
+
+    pub(super) fn on_release<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, granted: bool, store: &mut S) {
+        let Some(release) = &mut self.slots[slot.index()].release else { return };
+        if release.id != id {
+            return;
+        }
+        if !granted {
+            return self.end_release(slot, store);
+        }
+        release.waiting.remove(from);
+        if release.waiting.is_empty() {
+            self.forget(slot, store);
+        }
+    }
+
+    pub(super) fn release_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
+        let waits = |release: &Release| release.waiting.contains(peer);
+        if self.slots[slot.index()].release.as_ref().is_some_and(waits) {
+            self.end_release(slot, store);
+        }
+    }
+
+    /// Denied or no longer wanted: the copy counts again.
+    pub(super) fn end_release<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        self.slots[slot.index()].release = None;
+        store.with(slot, |replica| replica.stop_release());
+        self.set_role(slot, Role::Following);
+    }
+
+    fn forget<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        state.release = None;
+        state.repairs.clear();
+        state.pullers = PeerSet::EMPTY;
+        store.with(slot, |replica| replica.forget());
+        self.set_role(slot, Role::Absent);
+    }
+}

@@ -1,0 +1,8 @@
+//! The control machine as a whole: a few nodes on one thread that move one slot between them.
+
+// The lint knows tests, not their helpers.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod entries;
+mod script;
