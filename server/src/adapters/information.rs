@@ -1,0 +1,269 @@
+//! The figures of a node, gathered from the parts that own them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ring::{
+    member::Standing,
+    replica::Role,
+    slot::{SLOTS, Slot},
+};
+
+use crate::{
+    admin::{Readiness, Status},
+    clients::Clients,
+    clock::Clock,
+    config::Config,
+    info::{self, Circlet, Info, Keyspace, Lane, Memory, Sections, Server},
+    listeners::Addresses,
+    metrics::{Metrics, Snapshot, Totals},
+    process,
+    services::{Information, Settings},
+    session::Port,
+    store::Store,
+    topology::{Topologies, Topology},
+};
+
+/// Who knows the lanes: one figure per peer.
+pub trait Lanes: Send + Sync {
+    /// The lanes as they are now.
+    fn lanes(&self) -> Vec<Lane>;
+}
+
+/// For a node without peers.
+impl Lanes for () {
+    fn lanes(&self) -> Vec<Lane> {
+        Vec::new()
+    }
+}
+
+/// Where the figures come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// The settings as they are now.
+    pub settings: Arc<dyn Settings>,
+    /// What commands did.
+    pub metrics: Arc<Metrics>,
+    /// What is held.
+    pub store: Arc<Store>,
+    /// Who is there.
+    pub topology: Arc<Topologies>,
+    /// What is on its way.
+    pub lanes: Arc<dyn Lanes>,
+}
+
+/// Answers `INFO`, `/metrics` and `/ready`.
+pub struct NodeInformation {
+    sources: Sources,
+    fixed: Fixed,
+    peak_bytes: AtomicU64,
+}
+
+/// What does not change as long as the node runs.
+#[derive(Debug)]
+struct Fixed {
+    cluster_name: String,
+    replicas: u8,
+    write_acks: u8,
+    threads: usize,
+    addresses: Addresses,
+    run_id: String,
+    os: String,
+    machine_bytes: u64,
+    started_us: u64,
+}
+
+impl NodeInformation {
+    /// The figures of a node that starts now. `run_id` names this boot, in 40 hexadecimal digits.
+    pub fn new(config: &Config, addresses: Addresses, run_id: String, sources: Sources) -> NodeInformation {
+        let fixed = Fixed {
+            cluster_name: config.cluster_name.clone(),
+            replicas: config.replicas,
+            write_acks: config.write_acks,
+            threads: config.threads,
+            addresses,
+            run_id,
+            os: process::operating_system(),
+            machine_bytes: process::machine_bytes(),
+            started_us: sources.clock.monotonic_us(),
+        };
+        NodeInformation { sources, fixed, peak_bytes: AtomicU64::new(0) }
+    }
+
+    /// Looks how much memory is used, for the peak. As in Redis the peak is the highest of regular samples: call it
+    /// about ten times a second.
+    pub fn sample(&self) -> u64 {
+        let used = self.sources.store.memory_bytes();
+        self.peak_bytes.fetch_max(used, Relaxed);
+        used
+    }
+
+    /// All figures, for whoever came in by this port.
+    pub fn info(&self, port: Port) -> Info {
+        let held = Held::look(&self.sources.store);
+        Info {
+            server: self.server(port),
+            clients: self.clients(),
+            memory: self.memory(),
+            stats: self.stats(),
+            cpu: process::cpu(),
+            cluster_enabled: port == Port::Cluster,
+            keyspace: Keyspace { keys: held.keys, expires: held.expires, avg_ttl_ms: 0 },
+            circlet: self.circlet(&held),
+        }
+    }
+
+    fn server(&self, port: Port) -> Server {
+        let (fixed, clock) = (&self.fixed, &self.sources.clock);
+        let tcp_port = match port {
+            Port::Proxy => fixed.addresses.client.port(),
+            Port::Cluster => fixed.addresses.cluster.port(),
+        };
+        Server {
+            os: fixed.os.clone(),
+            process_id: std::process::id(),
+            run_id: fixed.run_id.clone(),
+            tcp_port,
+            unix_ms: clock.unix_ms(),
+            uptime: Duration::from_micros(clock.monotonic_us().saturating_sub(fixed.started_us)),
+            threads: fixed.threads,
+        }
+    }
+
+    fn clients(&self) -> info::Clients {
+        let count_of = |port| self.sources.clients.count_of(port) as u64;
+        info::Clients {
+            connected: count_of(Port::Proxy),
+            connected_cluster: count_of(Port::Cluster),
+            maxclients: self.sources.settings.max_clients() as u64,
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        let used = self.sample();
+        Memory {
+            used,
+            used_peak: self.peak_bytes.load(Relaxed),
+            resident: process::resident_bytes(),
+            machine: self.fixed.machine_bytes,
+            maxmemory: self.sources.store.max_memory_bytes(),
+            maxmemory_policy: self.sources.store.policy().name(),
+            allocator: process::allocator(),
+        }
+    }
+
+    /// Lookups and removals are counted where they happen, in the store.
+    fn stats(&self) -> Snapshot {
+        let mut stats = self.sources.metrics.snapshot();
+        let held = self.sources.store.totals();
+        stats.totals = Totals {
+            hits: held.hits,
+            misses: held.misses,
+            expired: held.expired,
+            evicted: held.evicted,
+            ..stats.totals
+        };
+        stats
+    }
+
+    fn circlet(&self, held: &Held) -> Circlet {
+        let (fixed, topology) = (&self.fixed, self.sources.topology.current());
+        Circlet {
+            node_id: topology.me().to_string(),
+            cluster_name: fixed.cluster_name.clone(),
+            zone: topology.my_node().map(|node| node.meta.zone.clone()).unwrap_or_default(),
+            epoch: topology.epoch().height.bits(),
+            replicas: fixed.replicas,
+            write_acks: fixed.write_acks,
+            ready: topology.is_ready(),
+            members: members(&topology),
+            slots: held.roles.to_vec(),
+            lanes: self.sources.lanes.lanes(),
+            context_origins: held.context_origins,
+        }
+    }
+}
+
+impl Information for NodeInformation {
+    fn text(&self, sections: &[&[u8]], port: Port) -> String {
+        self.info(port).text(Sections::named(sections.iter().copied()))
+    }
+}
+
+impl Status for NodeInformation {
+    fn readiness(&self) -> Readiness {
+        let topology = self.sources.topology.current();
+        if topology.is_ready() {
+            return Readiness::Ready;
+        }
+        let ready = topology.my_node().map_or(0, |node| node.ready);
+        Readiness::NotReady(format!("{ready} slots are complete here, and others are still on their way"))
+    }
+
+    fn metrics(&self) -> String {
+        self.info(Port::Proxy).prometheus()
+    }
+}
+
+impl fmt::Debug for NodeInformation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeInformation").field("fixed", &self.fixed).finish_non_exhaustive()
+    }
+}
+
+/// What a look at every slot shows. It takes each slot's lock for a moment, well below a millisecond for all of them.
+struct Held {
+    keys: u64,
+    expires: u64,
+    context_origins: u64,
+    roles: [(&'static str, u64); 4],
+}
+
+impl Held {
+    fn look(store: &Store) -> Held {
+        let roles = [("acting", 0), ("following", 0), ("pulling", 0), ("releasing", 0)];
+        let mut held = Held { keys: 0, expires: 0, context_origins: 0, roles };
+        for slot in Slot::all() {
+            // Nothing that is counted here depends on the time.
+            store.read(slot, 0, |copy| {
+                let (copy, entries) = (copy.replica(), copy.replica().entries());
+                let role = match copy.role() {
+                    Role::Absent => return,
+                    Role::Acting => 0,
+                    Role::Following => 1,
+                    Role::Pulling => 2,
+                    Role::Releasing => 3,
+                };
+                held.roles[role].1 += 1;
+                held.context_origins = held.context_origins.max(copy.seen().len() as u64);
+                if copy.role() == Role::Acting {
+                    held.keys += entries.len() as u64;
+                    held.expires += entries.expires() as u64;
+                }
+            });
+        }
+        debug_assert!(held.roles.iter().map(|(_, slots)| slots).sum::<u64>() <= SLOTS as u64);
+        held
+    }
+}
+
+fn members(topology: &Topology) -> Vec<(&'static str, u64)> {
+    let states = [
+        ("joining", Standing::Joining),
+        ("up", Standing::Up),
+        ("leaving", Standing::Leaving),
+        ("down", Standing::Down),
+    ];
+    let count = |standing| topology.nodes().iter().filter(|node| node.standing == standing).count() as u64;
+    states.into_iter().map(|(name, standing)| (name, count(standing))).collect()
+}

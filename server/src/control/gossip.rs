@@ -1,0 +1,201 @@
+//! Facts: what this node says of itself, what it hears of others, and what it concludes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::{
+    boot::{Answer, Boot, heard_of_myself},
+    codec::Malformed,
+    facts::{Change, Delta, Digest, Facts},
+    hlc::Hlc,
+    id::{Incarnation, NodeId},
+    member::{Key, Meta, PublishedSlots, State},
+    slot::{SLOTS, Slot},
+    slot_set::{CHUNK, SlotSet},
+    verdict::{Config, Input, Judge, Now, Output},
+    view::View,
+};
+
+use crate::clock::Clock;
+
+/// How much of what a peer lacks is sent at a time.
+const DELTA_BYTES: usize = 3 << 20;
+
+/// The facts with everything that turns them into a view.
+pub(super) struct Gossip {
+    clock: Arc<dyn Clock>,
+    facts: Facts,
+    judge: Judge,
+    ready: SlotSet,
+    /// Pieces of `ready` that changed and are not said yet.
+    unsaid: Vec<bool>,
+    view: Arc<View>,
+    /// The facts changed since the view was derived.
+    stale: bool,
+    at_work: bool,
+}
+
+/// Why the node has to end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct GiveWay(pub(super) String);
+
+impl Gossip {
+    pub(super) fn new(
+        me: NodeId,
+        incarnation: Incarnation,
+        meta: &Meta,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Gossip {
+        let mut facts = Facts::new(me, incarnation);
+        let mut value = Vec::new();
+        meta.encode(&mut value);
+        // A namespace has room for far more than what a node says of itself.
+        let _ = facts.set(&Key::Meta.to_bytes(), &value);
+        let view = Arc::new(View::derive(&facts, SLOTS));
+        let judge = Judge::new(me, config);
+        let ready = SlotSet::new(SLOTS);
+        let unsaid = vec![true; SlotSet::chunks(SLOTS)];
+        let mut gossip = Gossip { clock, facts, judge, ready, unsaid, view, stale: true, at_work: false };
+        gossip.say_state(State::Joining);
+        gossip
+    }
+
+    /// What is known of everybody.
+    pub(super) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// The version to remember before a change, for [`Gossip::news`].
+    pub(super) fn version(&self) -> u64 {
+        self.facts.version()
+    }
+
+    /// What this node says that it did not say at that version.
+    pub(super) fn news(&mut self, since: u64) -> Option<Bytes> {
+        if self.facts.version() == since {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.facts.fresh(since).encode(&mut bytes);
+        Some(bytes.into())
+    }
+
+    pub(super) fn digest(&self) -> Bytes {
+        let mut bytes = Vec::new();
+        self.facts.digest().encode(&mut bytes);
+        bytes.into()
+    }
+
+    /// What the sender of a digest lacks.
+    pub(super) fn answer(
+        &mut self,
+        digest: &[u8],
+        live: impl Fn(NodeId) -> Option<Incarnation>,
+    ) -> Result<Result<Bytes, GiveWay>, Malformed> {
+        let digest = Digest::decode(digest)?;
+        let changes = self.facts.heed(&digest);
+        if let Err(give_way) = self.follow(changes, live) {
+            return Ok(Err(give_way));
+        }
+        let mut bytes = Vec::new();
+        self.facts.delta_for(&digest, DELTA_BYTES).encode(&mut bytes);
+        Ok(Ok(bytes.into()))
+    }
+
+    /// Takes in what a peer said. `live` says under which incarnation a session with a node is held.
+    pub(super) fn take_in(
+        &mut self,
+        delta: &[u8],
+        live: impl Fn(NodeId) -> Option<Incarnation>,
+    ) -> Result<Result<(), GiveWay>, Malformed> {
+        let changes = self.facts.apply(Delta::decode(delta)?);
+        self.stale |= !changes.is_empty();
+        Ok(self.follow(changes, live))
+    }
+
+    pub(super) fn say_state(&mut self, state: State) {
+        let mut value = Vec::new();
+        state.encode(self.now_hlc(), &mut value);
+        // A namespace has room for far more than what a node says of itself.
+        self.stale |= self.facts.set(&Key::State.to_bytes(), &value).unwrap_or(false);
+        self.at_work |= state == State::Up;
+    }
+
+    pub(super) fn set_ready(&mut self, slot: Slot, is_ready: bool) {
+        let changed = if is_ready { self.ready.insert(slot) } else { self.ready.remove(slot) };
+        self.unsaid[slot.index() / CHUNK] |= changed;
+    }
+
+    /// Says which slots are ready, where that changed.
+    pub(super) fn say_ready(&mut self) {
+        for chunk in 0..self.unsaid.len() {
+            if std::mem::take(&mut self.unsaid[chunk]) {
+                let piece = PublishedSlots { at: self.now_hlc(), slots: self.ready.chunk(chunk) };
+                let mut value = Vec::new();
+                piece.encode(&mut value);
+                self.stale |= self.facts.set(&Key::Ready(chunk as u8).to_bytes(), &value).unwrap_or(false);
+            }
+        }
+    }
+
+    /// Who is in reach, for the verdicts; carries out what follows from it.
+    pub(super) fn judge(&mut self, reach: impl Iterator<Item = (NodeId, bool)>) {
+        let now = Now { ms: self.clock.monotonic_us() / 1000, unix_ms: self.clock.unix_ms() };
+        for (node, is_reached) in reach {
+            let input = if is_reached { Input::Reachable(node) } else { Input::Unreachable(node) };
+            self.judge.handle(input, now);
+        }
+        self.judge.handle(Input::View(&self.view), now);
+        while let Some(output) = self.judge.poll_output() {
+            if let Output::Say(node, statement) = output {
+                tracing::info!(node = %node.short(), verdict = ?statement.verdict, strikes = statement.strikes, "verdict");
+            }
+            match output.write(&mut self.facts) {
+                Ok(changed) => self.stale |= changed,
+                Err(full) => tracing::warn!(?full, "a fact finds no room"),
+            }
+        }
+    }
+
+    /// Derives the view anew if facts changed; true if it did.
+    pub(super) fn refresh(&mut self) -> bool {
+        std::mem::take(&mut self.stale) && {
+            self.view = Arc::new(View::derive(&self.facts, SLOTS));
+            true
+        }
+    }
+
+    fn follow(&mut self, changes: Vec<Change>, live: impl Fn(NodeId) -> Option<Incarnation>) -> Result<(), GiveWay> {
+        for change in changes {
+            match change {
+                Change::Buried(grave) if live(grave.node) != Some(grave.incarnation) => {
+                    self.stale |= self.facts.bury(grave);
+                }
+                Change::Myself(heard) => self.heard_of_myself(heard)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Facts of a former boot go round. They are outbid, or this boot has to end: peers greet an incarnation, so it
+    /// cannot change while the node runs.
+    fn heard_of_myself(&mut self, heard: Incarnation) -> Result<(), GiveWay> {
+        let me = Boot { incarnation: self.facts.incarnation(), at_work: self.at_work };
+        match heard_of_myself(me, heard, None) {
+            Answer::Ignore | Answer::Stay => Ok(()),
+            Answer::Raise(_) | Answer::GiveWay => Err(GiveWay(format!(
+                "node id {} is known under incarnation {}, which is later than this boot's {}: \
+                 another node runs under the same id, or the clock of this machine was set back",
+                self.facts.me(),
+                heard.0,
+                me.incarnation.0
+            ))),
+        }
+    }
+
+    fn now_hlc(&self) -> Hlc {
+        Hlc::at_unix_ms(self.clock.unix_ms())
+    }
+}

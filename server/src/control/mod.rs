@@ -1,0 +1,579 @@
+//! The control task: the one place where the node decides who it is to the ring.
+//!
+//! It owns the facts, the view, the sessions and the control machine, and takes in everything that happens, one thing
+//! at a time. It runs on a thread of its own, so that heartbeats leave and verdicts are weighed while all other threads
+//! serve clients.
+//!
+//! ```text
+//!   peer events ─┐                         ┌─► messages, facts, heartbeats ─► peers
+//!   frames ──────┤   view ─► targets ─┐    ├─► roles ─► store
+//!   reports ─────┼─► facts            ├─► machine ─► routes ─► connections
+//!   ticks ───────┤   suspicion        ┘    ├─► snapshots to fetch ─► bulk
+//!   leave ───────┘                         └─► the picture of the ring ─► CLUSTER
+//! ```
+
+mod directory;
+mod gossip;
+mod seeds;
+mod sessions;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use ring::{
+    control::{Control, Input, Output, Targets},
+    describe,
+    id::{Incarnation, NodeId, Peer},
+    member::{Meta, Standing, State},
+    slot::{SLOTS, Slot},
+    slot_set::SlotSet,
+    suspicion::{self, Suspicion},
+    table::{Placed, Settings, Table},
+    verdict,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use self::{
+    directory::Directory,
+    gossip::{GiveWay, Gossip},
+    seeds::{Dialling, Resolved},
+    sessions::{Active, Copies, HEARTBEAT},
+};
+use crate::{
+    clock::Clock,
+    config::Endpoint,
+    forward::Links,
+    peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
+    replica::{Report, Reports, acks::Acks, bulk},
+    routes::{ME, Routes, Where},
+    store::Store,
+    topology::{Node, Topologies, Topology},
+};
+
+/// How often the task looks around.
+const TICK_MS: u64 = 50;
+/// A view is derived at most this often; facts come in bursts.
+const VIEW_EVERY_MS: u64 = 20;
+/// A node with seeds that meets nobody opens the ring alone after this time.
+const QUIET_MS: u64 = 2_000;
+/// How often copies are compared though nothing happened.
+const COMPARE_EVERY_MS: u64 = 10_000;
+/// How often clients are told of changes of the ring.
+const PUBLISH_EVERY_MS: u64 = 250;
+/// How many slots are pulled at a time.
+const MOST_PULLS: usize = 64;
+/// How many things are taken in before the outputs are carried out.
+const BATCH: usize = 256;
+
+/// What the task is made of.
+pub struct Parts {
+    /// Who this node is.
+    pub me: NodeId,
+    /// Which boot this is.
+    pub incarnation: Incarnation,
+    /// What it says of itself.
+    pub meta: Meta,
+    /// Where to look for others.
+    pub seeds: Vec<Endpoint>,
+    /// How long a lost copy is waited for.
+    pub rebuild_delay: Duration,
+    /// How fast snapshots may be sent.
+    pub rebalance_rate_bytes: Option<u64>,
+    /// How long leaving may take.
+    pub shutdown_timeout: Duration,
+    /// A seed of this boot.
+    pub seed: u64,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The entries.
+    pub store: Arc<Store>,
+    /// Where commands go.
+    pub routes: Arc<Routes>,
+    /// Which writes reached whom.
+    pub acks: Arc<Acks>,
+    /// Links that requests are forwarded over.
+    pub links: Arc<Links>,
+    /// Wakes the sender of a peer's lane.
+    pub wakes: Arc<[Arc<Notify>]>,
+    /// Lanes that overflowed.
+    pub overflows: mpsc::UnboundedReceiver<Peer>,
+    /// The transport.
+    pub peering: Peering,
+    /// What happens on it.
+    pub events: mpsc::Receiver<PeerEvent>,
+    /// Where lanes and bulk streams run.
+    pub data: Handle,
+    /// Where clients are told about the ring.
+    pub topologies: Arc<Topologies>,
+    /// Becomes true when the node is to leave.
+    pub leave: watch::Receiver<bool>,
+}
+
+/// Why the task ended, if not because the node has left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The node must not run under its identity.
+    GaveWay(String),
+    /// Time was over before everything was handed on.
+    LeftBehind {
+        /// Slots of which the last ready copy may have been here.
+        slots: usize,
+    },
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::GaveWay(why) => write!(f, "{why}"),
+            Ended::LeftBehind { slots } => {
+                write!(f, "shutdown-timeout is over: {slots} slots were not handed on and have fewer copies now")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// The control task.
+struct Task {
+    me: NodeId,
+    clock: Arc<dyn Clock>,
+    store: Arc<Store>,
+    copies: Copies,
+    routes: Arc<Routes>,
+    acks: Arc<Acks>,
+    links: Arc<Links>,
+    wakes: Arc<[Arc<Notify>]>,
+    peering: Peering,
+    data: Handle,
+    reports: Reports,
+    frames: mpsc::Sender<(SessionId, Frame)>,
+    rate: watch::Sender<Option<u64>>,
+    topologies: Arc<Topologies>,
+    published_ms: u64,
+    machine: Control,
+    gossip: Gossip,
+    suspicion: Suspicion,
+    dialling: Dialling,
+    directory: Directory,
+    sessions: BTreeMap<Peer, Active>,
+    known_ready: HashMap<Peer, SlotSet>,
+    placed: Vec<Placed>,
+    table: Option<Arc<Table>>,
+    replicas: usize,
+    /// Addresses that turned out to be this node's own.
+    own_addresses: HashSet<String>,
+    /// The version of our own facts up to which everybody was told.
+    told: u64,
+    turn: usize,
+    started_ms: u64,
+    resolved_once: bool,
+    viewed_ms: u64,
+    ticks: u64,
+    leaving_since_ms: Option<u64>,
+    shutdown_timeout_ms: u64,
+    give_way: Option<GiveWay>,
+}
+
+/// Runs the task until the node has left.
+pub async fn run(parts: Parts) -> Result<(), Ended> {
+    let (reports, mut reported) = mpsc::channel(4096);
+    let (frames, mut framed) = mpsc::channel(4096);
+    let (resolved, mut found) = mpsc::channel(4);
+    let (mut events, mut overflows, mut leave) = (parts.events, parts.overflows, parts.leave);
+    let replicas = usize::from(parts.meta.descriptor.replicas);
+    let judging = verdict::Config {
+        rebuild_delay_ms: parts.rebuild_delay.as_millis() as u64,
+        ..verdict::Config::for_replicas(parts.meta.descriptor.replicas)
+    };
+    let now_ms = parts.clock.monotonic_us() / 1000;
+    let mut task = Task {
+        me: parts.me,
+        copies: Copies(parts.store.clone()),
+        store: parts.store,
+        routes: parts.routes,
+        acks: parts.acks,
+        links: parts.links,
+        wakes: parts.wakes,
+        peering: parts.peering,
+        data: parts.data,
+        reports,
+        frames,
+        rate: watch::Sender::new(parts.rebalance_rate_bytes),
+        topologies: parts.topologies,
+        published_ms: 0,
+        machine: Control::new(ME, parts.me, SLOTS, MOST_PULLS, parts.seed),
+        gossip: Gossip::new(parts.me, parts.incarnation, &parts.meta, judging, parts.clock.clone()),
+        suspicion: Suspicion::new(suspicion::Config::default(), now_ms),
+        dialling: Dialling::new(parts.seeds, parts.clock.clone(), resolved),
+        directory: Directory::new(parts.me),
+        sessions: BTreeMap::new(),
+        known_ready: HashMap::new(),
+        placed: Vec::new(),
+        table: None,
+        replicas,
+        own_addresses: HashSet::new(),
+        told: 0,
+        turn: 0,
+        started_ms: now_ms,
+        resolved_once: false,
+        viewed_ms: 0,
+        ticks: 0,
+        leaving_since_ms: None,
+        shutdown_timeout_ms: parts.shutdown_timeout.as_millis() as u64,
+        give_way: None,
+        clock: parts.clock,
+    };
+    task.refresh_view();
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asked_to_leave = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticks.tick() => task.tick(),
+            Some(event) = events.recv() => task.peer_event(event),
+            Some((session, frame)) = framed.recv() => {
+                task.frame(session, &frame);
+                for _ in 0..BATCH {
+                    let Ok((session, frame)) = framed.try_recv() else { break };
+                    task.frame(session, &frame);
+                }
+            }
+            Some(report) = reported.recv() => {
+                task.report(report);
+                for _ in 0..BATCH {
+                    let Ok(report) = reported.try_recv() else { break };
+                    task.report(report);
+                }
+            }
+            Some(peer) = overflows.recv() => task.overflowed(peer),
+            Some(addresses) = found.recv() => task.seeds_found(addresses),
+            left = leave.wait_for(|leave| *leave), if !asked_to_leave => {
+                drop(left);
+                asked_to_leave = true;
+                task.start_leaving();
+            }
+        }
+        task.carry_out();
+        if let Some(GiveWay(why)) = task.give_way.take() {
+            return Err(Ended::GaveWay(why));
+        }
+        if let Some(ended) = task.has_left() {
+            // What was said last has to get out before the streams end with the process.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return ended;
+        }
+    }
+}
+
+impl Task {
+    fn now_ms(&self) -> u64 {
+        self.clock.monotonic_us() / 1000
+    }
+
+    // --- what happens ---
+
+    fn peer_event(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Up(session) => self.session_up(session),
+            PeerEvent::Down { session, why, .. } => self.session_down(session, &why),
+            PeerEvent::Refused { address, why, .. } => self.refused(address, why),
+            PeerEvent::Unreachable { .. } | PeerEvent::Superseded { .. } => tracing::debug!("{event}"),
+        }
+    }
+
+    fn refused(&mut self, address: String, why: Refusal) {
+        match why {
+            Refusal::Ourselves => {
+                self.own_addresses.insert(address);
+            }
+            // Of two live boots the one that is at work stays.
+            Refusal::SameIdentity { .. } if self.routes.unserved() == SLOTS => {
+                self.give_way = Some(GiveWay(format!("peer at {address} {why}")));
+            }
+            why => tracing::warn!("peer at {address} {why}"),
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Input(session, input) if self.sessions.values().any(|active| active.id == session) => {
+                self.machine.handle(input, &mut self.copies);
+            }
+            Report::Input(..) => {}
+            Report::Broken(session, why) => self.end_session(session, &why),
+        }
+    }
+
+    fn overflowed(&mut self, peer: Peer) {
+        if let Some(active) = self.sessions.get(&peer) {
+            let session = active.id;
+            self.end_session(session, "its lane overflowed: more waited for it than the window");
+        }
+    }
+
+    fn seeds_found(&mut self, addresses: Resolved) {
+        self.resolved_once |= !addresses.is_empty();
+        for address in addresses {
+            let known = self.sessions.values().any(|active| active.address == address);
+            if !known && !self.own_addresses.contains(&address) {
+                self.peering.dial(address, None);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        let now_ms = self.now_ms();
+        self.send_everybody(HEARTBEAT, &bytes::Bytes::new());
+        self.suspicion.handle(suspicion::Input::Tick, now_ms);
+        while let Some(output) = self.suspicion.poll_output() {
+            match output {
+                suspicion::Output::Suspect(node) => self.suspected(node),
+                suspicion::Output::Stalled { for_ms } => tracing::warn!(for_ms, "this node did not run for a while"),
+                suspicion::Output::Trust(_) => {}
+            }
+        }
+        if self.ticks.is_multiple_of(2) {
+            self.review();
+            self.machine.handle(Input::MayOpen(self.may_open()), &mut self.copies);
+            self.machine.tick(&mut self.copies);
+        }
+        if self.ticks.is_multiple_of(4) {
+            self.exchange();
+        }
+        if self.ticks.is_multiple_of(COMPARE_EVERY_MS / TICK_MS) {
+            self.machine.handle(Input::CompareRound, &mut self.copies);
+        }
+        self.dialling.ask_seeds(self.sessions.is_empty());
+        self.dial_members();
+        let at_once = self.serves_all() != self.topologies.current().is_ready() && self.leaving_since_ms.is_none();
+        self.publish(at_once);
+    }
+
+    fn suspected(&mut self, node: NodeId) {
+        if let Some(active) = self.sessions.values().find(|active| active.node == node) {
+            tracing::warn!(node = %node.short(), "silent: suspected");
+            let session = active.id;
+            self.end_session(session, "silent for the suspect time");
+        }
+    }
+
+    fn review(&mut self) {
+        let in_session: HashSet<NodeId> = self.sessions.values().map(|active| active.node).collect();
+        let members = self.gossip.view().members().iter().map(|member| member.id).filter(|&id| id != self.me);
+        let reach: Vec<(NodeId, bool)> = members.map(|id| (id, in_session.contains(&id))).collect();
+        self.gossip.judge(reach.into_iter());
+        if self.gossip.view().member(self.me).is_some_and(|me| me.standing() == Standing::Joining)
+            && self.leaving_since_ms.is_none()
+            && self.serves_all()
+        {
+            self.gossip.say_state(State::Up);
+        }
+    }
+
+    fn dial_members(&mut self) {
+        let view = self.gossip.view();
+        let absent: Vec<(NodeId, String)> = view
+            .members()
+            .iter()
+            .filter(|member| member.id != self.me && !member.standing().is_over())
+            .filter(|member| !self.sessions.values().any(|active| active.node == member.id))
+            .map(|member| (member.id, host_and_port(&member.meta.host, member.meta.peer_port)))
+            .collect();
+        for (id, address) in absent {
+            if self.dialling.is_due(self.me, id) {
+                self.peering.dial(address, Some(id));
+            }
+        }
+    }
+
+    // --- what follows ---
+
+    /// Carries out what the machine wants, until nothing is left, and tells everybody what is new.
+    fn carry_out(&mut self) {
+        if self.now_ms() >= self.viewed_ms + VIEW_EVERY_MS {
+            self.refresh_view();
+        }
+        let mut changed = false;
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send { to, message } => {
+                    if let Some(active) = self.sessions.get_mut(&to)
+                        && !active.say(&message)
+                    {
+                        let session = active.id;
+                        self.end_session(session, "the peer does not take what it is sent");
+                    }
+                }
+                Output::Fetch { fetch, slot, from, origin } => {
+                    if let Some(active) = self.sessions.get(&from) {
+                        // The bulk task ends with the session, and then nothing is waited for.
+                        let _ = active.ask.send(bulk::request(fetch, slot, origin, &active.fetches));
+                    }
+                }
+                Output::CompareRecord { slot, to } => {
+                    self.store.compare_record(slot, to);
+                }
+                Output::Publish { slot, ready } => self.gossip.set_ready(slot, ready),
+                Output::Route { slot, to } => self.routes.set(slot, to),
+            }
+            changed = true;
+        }
+        // Roles change under the same messages that change routes; whoever waits for either looks again.
+        if changed {
+            self.routes.announce();
+        }
+        self.flush_messages();
+        self.gossip.say_ready();
+        self.push_news();
+    }
+
+    fn refresh_view(&mut self) {
+        if !self.gossip.refresh() {
+            return;
+        }
+        self.viewed_ms = self.now_ms();
+        self.update_directory();
+        self.update_targets();
+        self.update_ready();
+    }
+
+    fn update_directory(&mut self) {
+        let members: Vec<NodeId> = self.gossip.view().members().iter().map(|member| member.id).collect();
+        let gone: Vec<NodeId> = self
+            .directory
+            .others()
+            .filter(|(id, peer)| !members.contains(id) && !self.sessions.contains_key(peer))
+            .map(|(id, _)| id)
+            .collect();
+        for id in gone {
+            if let Some(peer) = self.directory.forget(id) {
+                self.known_ready.remove(&peer);
+                self.machine.handle(Input::Forgotten { peer }, &mut self.copies);
+            }
+        }
+        for id in members {
+            if self.directory.admit(id).is_none() {
+                tracing::warn!(node = %id.short(), "no more than {} nodes can be known", ring::id::MAX_PEERS);
+            }
+        }
+    }
+
+    fn update_targets(&mut self) {
+        let placed: Vec<Placed> = self
+            .gossip
+            .view()
+            .placed()
+            .filter(|&(id, ..)| self.directory.peer(id).is_some())
+            .map(|(id, zone, weight)| Placed { id, zone: zone.to_owned(), weight })
+            .collect();
+        if placed == self.placed && self.table.is_some() {
+            return;
+        }
+        let table = Table::compute(&placed, &Settings::new(self.replicas));
+        let mut targets = Targets::none(SLOTS);
+        for slot in Slot::all() {
+            targets.set(slot, table.owners(slot).filter_map(|id| self.directory.peer(id)));
+        }
+        let names: Vec<_> = placed.iter().map(|node| node.id.short().to_string()).collect();
+        tracing::info!(nodes = names.join(" "), "slots are placed anew");
+        self.placed = placed;
+        self.table = Some(Arc::new(table));
+        self.machine.handle(Input::Targets(targets), &mut self.copies);
+    }
+
+    fn update_ready(&mut self) {
+        let nothing = SlotSet::new(SLOTS);
+        let mut changed = Vec::new();
+        for member in self.gossip.view().members().iter().filter(|member| member.id != self.me) {
+            let Some(peer) = self.directory.peer(member.id) else { continue };
+            let ready = if member.standing().is_live() { &member.ready } else { &nothing };
+            if self.known_ready.get(&peer) != Some(ready) {
+                changed.push((peer, member.id, ready.clone()));
+            }
+        }
+        for (peer, id, ready) in changed {
+            self.known_ready.insert(peer, ready.clone());
+            self.machine.handle(Input::Ready { peer, id, ready }, &mut self.copies);
+        }
+    }
+
+    /// Slots that nobody holds may be opened empty when everybody who should hold one is here to say that he does not.
+    fn may_open(&self) -> bool {
+        let alone = self.placed.iter().all(|node| node.id == self.me);
+        let waited =
+            !self.dialling.has_seeds() || !alone || (self.resolved_once && self.now_ms() >= self.started_ms + QUIET_MS);
+        let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted);
+        waited && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+    }
+
+    fn serves_all(&self) -> bool {
+        self.machine.holdings().wanted == 0 && self.routes.unserved() == 0 && !self.placed.is_empty()
+    }
+
+    /// Tells clients what the ring looks like. Whoever knows the slots reads all of it at each change, so changes are
+    /// collected for a while.
+    fn publish(&mut self, at_once: bool) {
+        let now_ms = self.now_ms();
+        if !at_once && now_ms < self.published_ms + PUBLISH_EVERY_MS {
+            return;
+        }
+        self.published_ms = now_ms;
+        let view = self.gossip.view();
+        let connected: HashSet<NodeId> =
+            self.sessions.values().filter(|active| active.greeted).map(|active| active.node).collect();
+        let nodes = view.members().iter().map(|member| Node::of(member, connected.contains(&member.id))).collect();
+        let mut topology = Topology::new(self.me, view.epoch(), nodes);
+        for slot in Slot::all() {
+            let acting = match self.routes.of(slot) {
+                Where::Here => Some(self.me),
+                Where::There(peer) => self.directory.id(peer),
+                Where::Nowhere => None,
+            };
+            let targets: Vec<NodeId> = self.table.iter().flat_map(|table| table.owners(slot)).collect();
+            topology.place(slot, acting, &view.serving(slot, &targets), targets.first().copied());
+        }
+        let is_ready = self.leaving_since_ms.is_none() && self.serves_all();
+        let picture = self.table.as_ref().map(|table| describe::table(table)).unwrap_or_default();
+        self.topologies.publish(topology.with_readiness(is_ready).with_picture(picture));
+    }
+
+    // --- leaving ---
+
+    fn start_leaving(&mut self) {
+        self.leaving_since_ms = Some(self.now_ms());
+        self.gossip.say_state(State::Leaving);
+        self.refresh_view();
+        // What moves now is what would be lost otherwise.
+        self.rate.send_replace(None);
+    }
+
+    /// Whether everything is handed on, or time is over.
+    fn has_left(&mut self) -> Option<Result<(), Ended>> {
+        let since = self.leaving_since_ms?;
+        let held = self.machine.holdings().held;
+        let nobody_stays = self.placed.iter().all(|node| node.id == self.me);
+        if held > 0 && !nobody_stays {
+            let in_time = self.now_ms() < since + self.shutdown_timeout_ms;
+            return (!in_time).then_some(Err(Ended::LeftBehind { slots: held }));
+        }
+        self.gossip.say_state(State::Left);
+        self.push_news();
+        Some(Ok(()))
+    }
+}
+
+/// An address as it is dialled; IPv6 addresses get their brackets.
+fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

@@ -1,0 +1,284 @@
+//! Sessions with other nodes: what is said on their control streams, and what becomes of them.
+//!
+//! A session begins with an exchange of facts. Only when the peer's first delta is in does the control machine hear of
+//! it: it then knows what the peer holds. Streams keep their order, so whatever the machine says to the peer arrives
+//! there behind our own delta, when the peer's machine has heard of us.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::{
+    codec::Reader,
+    control::{Input, Message},
+    id::{Incarnation, NodeId, Peer},
+    slot::SLOTS,
+    slot_set::SlotSet,
+    suspicion,
+};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use super::Task;
+use crate::{
+    peer::{Frame, Session, SessionId},
+    replica::{
+        bulk::{Bulk, Fetches},
+        lane::Lane,
+    },
+};
+
+pub(super) const HEARTBEAT: u8 = 1;
+const DIGEST: u8 = 2;
+const DELTA: u8 = 3;
+const MESSAGES: u8 = 4;
+
+/// Messages of a batch are collected up to this size before they become a frame.
+const MESSAGES_BYTES: usize = 128 << 10;
+
+/// A session that is up.
+pub(super) struct Active {
+    pub(super) id: SessionId,
+    pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) address: String,
+    pub(super) peer: Peer,
+    /// The peer's first delta is in.
+    pub(super) greeted: bool,
+    pub(super) ask: mpsc::UnboundedSender<Frame>,
+    pub(super) fetches: Fetches,
+    control: mpsc::Sender<Frame>,
+    outgoing: Vec<u8>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Active {
+    /// Sends a frame; false if the peer does not take what it is sent.
+    fn send(&self, kind: u8, payload: Bytes) -> bool {
+        self.control.try_send(Frame { kind, id: 0, payload }).is_ok()
+    }
+
+    /// Puts a message into the batch; false if the peer does not take what it is sent.
+    pub(super) fn say(&mut self, message: &Message) -> bool {
+        message.encode(&mut self.outgoing);
+        self.outgoing.len() < MESSAGES_BYTES || self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        self.outgoing.is_empty() || {
+            let payload = std::mem::take(&mut self.outgoing).into();
+            self.send(MESSAGES, payload)
+        }
+    }
+}
+
+impl Task {
+    pub(super) fn session_up(&mut self, session: Session) {
+        let Some(peer) = self.directory.admit(session.peer) else {
+            tracing::warn!(node = %session.peer.short(), "no more than {} nodes can be known", ring::id::MAX_PEERS);
+            return self.peering.close(session.id, "too many nodes");
+        };
+        tracing::info!(node = %session.peer.short(), address = session.address, "in session");
+        let (ask, asked) = mpsc::unbounded_channel();
+        let fetches = Fetches::default();
+        let lane = Lane {
+            peer,
+            session: session.id,
+            store: self.store.clone(),
+            acks: self.acks.clone(),
+            clock: self.clock.clone(),
+            reports: self.reports.clone(),
+        };
+        let bulk = Bulk {
+            session: session.id,
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            reports: self.reports.clone(),
+            rate: self.rate.subscribe(),
+        };
+        let tasks = vec![
+            self.data.spawn(lane.run(session.lane, self.wakes[peer.index()].clone())).abort_handle(),
+            self.data.spawn(bulk.run(session.bulk, asked, fetches.clone())).abort_handle(),
+            tokio::spawn(pump(session.id, session.control.receive, self.frames.clone())).abort_handle(),
+        ];
+        let active = Active {
+            id: session.id,
+            node: session.peer,
+            incarnation: session.incarnation,
+            address: session.address,
+            peer,
+            greeted: false,
+            ask,
+            fetches,
+            control: session.control.send,
+            outgoing: Vec::new(),
+            tasks,
+        };
+        self.dialling.met(active.node);
+        self.suspicion.handle(suspicion::Input::Heard(active.node), self.now_ms());
+        active.send(DIGEST, self.gossip.digest());
+        self.sessions.insert(active.peer, active);
+    }
+
+    /// Both have said what they know: the machine hears of the session.
+    fn greet(&mut self, peer: Peer) {
+        self.refresh_view();
+        let Some(active) = self.sessions.get_mut(&peer) else { return };
+        active.greeted = true;
+        let (id, session) = (active.node, active.id);
+        let ready = match self.gossip.view().member(id) {
+            Some(member) if member.standing().is_live() => member.ready.clone(),
+            _ => SlotSet::new(SLOTS),
+        };
+        self.store.open_lane(peer);
+        self.acks.begin(peer);
+        let peering = self.peering.clone();
+        self.links.connect(peer, move || {
+            let peering = peering.clone();
+            Box::pin(async move { Ok(peering.open_raw_link(session).await?.stream) })
+        });
+        self.known_ready.insert(peer, ready.clone());
+        self.machine.handle(Input::SessionUp { peer, id, ready }, &mut self.copies);
+    }
+
+    pub(super) fn session_down(&mut self, session: SessionId, why: &str) {
+        let Some(peer) = self.sessions.values().find(|active| active.id == session).map(|active| active.peer) else {
+            return;
+        };
+        let Some(active) = self.sessions.remove(&peer) else { return };
+        tracing::info!(node = %active.node.short(), why, "session over");
+        self.suspicion.handle(suspicion::Input::Forget(active.node), self.now_ms());
+        self.store.close_lane(peer);
+        self.acks.forget(peer);
+        self.links.disconnect(peer);
+        if active.greeted {
+            self.machine.handle(Input::SessionDown { peer }, &mut self.copies);
+        }
+    }
+
+    /// Ends a session from here.
+    pub(super) fn end_session(&mut self, session: SessionId, why: &str) {
+        self.peering.close(session, why);
+        self.session_down(session, why);
+    }
+
+    pub(super) fn frame(&mut self, session: SessionId, frame: &Frame) {
+        let Some(active) = self.sessions.values().find(|active| active.id == session) else { return };
+        let (peer, node) = (active.peer, active.node);
+        self.suspicion.handle(suspicion::Input::Heard(node), self.now_ms());
+        let done = match frame.kind {
+            HEARTBEAT => Ok(()),
+            DIGEST => self.digest(peer, &frame.payload),
+            DELTA => self.delta(peer, &frame.payload),
+            MESSAGES => self.messages(peer, &frame.payload),
+            kind => Err(format!("a control frame of unknown kind {kind}")),
+        };
+        if let Err(why) = done {
+            self.end_session(session, &why);
+        }
+    }
+
+    fn digest(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
+        let sessions = &self.sessions;
+        let live = |node| sessions.values().find(|active| active.node == node).map(|active| active.incarnation);
+        match self.gossip.answer(payload, live).map_err(|error| error.to_string())? {
+            Ok(delta) => {
+                self.send(peer, DELTA, delta);
+                Ok(())
+            }
+            Err(give_way) => {
+                self.give_way = Some(give_way);
+                Ok(())
+            }
+        }
+    }
+
+    fn delta(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
+        let sessions = &self.sessions;
+        let live = |node| sessions.values().find(|active| active.node == node).map(|active| active.incarnation);
+        if let Err(give_way) = self.gossip.take_in(payload, live).map_err(|error| error.to_string())? {
+            self.give_way = Some(give_way);
+        }
+        if self.sessions.get(&peer).is_some_and(|active| !active.greeted) {
+            self.greet(peer);
+        }
+        Ok(())
+    }
+
+    fn messages(&mut self, from: Peer, payload: &[u8]) -> Result<(), String> {
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            let message = Message::decode(&mut reader).map_err(|error| error.to_string())?;
+            self.machine.handle(Input::Message { from, message }, &mut self.copies);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, to: Peer, kind: u8, payload: Bytes) {
+        let Some(active) = self.sessions.get(&to) else { return };
+        if !active.send(kind, payload) {
+            let session = active.id;
+            self.end_session(session, "the peer does not take what it is sent");
+        }
+    }
+
+    pub(super) fn send_everybody(&mut self, kind: u8, payload: &Bytes) {
+        let peers: Vec<Peer> = self.sessions.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.send(peer, kind, payload.clone()));
+    }
+
+    /// What this node has newly said goes to everybody at once.
+    pub(super) fn push_news(&mut self) {
+        if let Some(news) = self.gossip.news(self.told) {
+            self.told = self.gossip.version();
+            self.send_everybody(DELTA, &news);
+        }
+    }
+
+    /// One peer after the other is asked what it knows: whatever was not pushed, of others for example, gets round.
+    pub(super) fn exchange(&mut self) {
+        let mut peers: Vec<Peer> = self.sessions.keys().copied().collect();
+        peers.sort_unstable();
+        if !peers.is_empty() {
+            self.turn = (self.turn + 1) % peers.len();
+            let digest = self.gossip.digest();
+            self.send(peers[self.turn], DIGEST, digest);
+        }
+    }
+
+    pub(super) fn flush_messages(&mut self) {
+        let stuck: Vec<SessionId> =
+            self.sessions.values_mut().filter_map(|active| (!active.flush()).then_some(active.id)).collect();
+        for session in stuck {
+            self.end_session(session, "the peer does not take what it is sent");
+        }
+    }
+}
+
+/// Brings what a peer says to the one queue of the control task.
+async fn pump(session: SessionId, mut from: mpsc::Receiver<Frame>, to: mpsc::Sender<(SessionId, Frame)>) {
+    while let Some(frame) = from.recv().await {
+        if to.send((session, frame)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The store as the control machine sees it.
+pub(super) struct Copies(pub(super) Arc<crate::store::Store>);
+
+impl ring::control::Slots for Copies {
+    type Entries = crate::store::SlotEntries;
+
+    fn with<R>(
+        &mut self,
+        slot: ring::slot::Slot,
+        f: impl FnOnce(&mut ring::replica::Replica<Self::Entries>) -> R,
+    ) -> R {
+        self.0.with_replica(slot, f)
+    }
+}

@@ -1,0 +1,266 @@
+//! One link to a peer, the sending side: many requests in, one write; replies in any order, each to who waits for it.
+//!
+//! ```text
+//!  connections ── append ──► buffer ── one write per wake-up ──► socket ──► peer
+//!       ▲                                                                    │
+//!       └────── flight ◄── window (id → who waits) ◄── replies ◄─────────────┘
+//! ```
+//!
+//! The socket is opened when the first request comes, and again after it broke. When it breaks, or the session with
+//! the peer ends, every request gets its answer at once: [`Answer::NotExecuted`] if not a byte of it was handed to the
+//! socket, [`Answer::Lost`] if one was. A link therefore never leaves anybody waiting for a peer that is gone.
+//!
+//! **Bounds.** Bytes and requests under way are limited; beyond that senders wait until replies have come. A single
+//! request larger than the limit passes when nothing else is under way.
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+    task::AbortHandle,
+    time::timeout,
+};
+
+use super::{
+    Open,
+    flight::{Address, Answer, Flight},
+    frame::{self, Head, Malformed, Status},
+};
+
+/// More requests than this wait for replies of others.
+const MAX_WINDOW: usize = 1 << 17;
+
+/// An emptied buffer is kept up to this size.
+const KEPT_BYTES: usize = 256 << 10;
+
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a link does not take a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    /// There is no session with the peer.
+    Closed,
+    /// Too much is under way. The flight is nudged when that has changed.
+    Full,
+}
+
+/// A request for a link, without its id.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: Head,
+    /// The body, in two parts.
+    pub(crate) body: [&'a [u8]; 2],
+    pub(crate) address: Address,
+}
+
+/// One link to a peer.
+pub(crate) struct Link {
+    open: Arc<Open>,
+    max_bytes: usize,
+    writable: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_closed: bool,
+    /// The task that serves the socket, if there is one.
+    task: Option<AbortHandle>,
+    /// Frames that the socket was not given yet.
+    buffer: Vec<u8>,
+    /// The id of the first request in `window`.
+    first_id: u32,
+    /// Who waits for which reply; none: it has come.
+    window: VecDeque<Option<Waiting>>,
+    /// How many at the end of the window are still in `buffer`.
+    unsent: usize,
+    /// Bytes of requests under way.
+    bytes: usize,
+    /// Who waits for room.
+    crowd: Vec<Arc<Flight>>,
+}
+
+struct Waiting {
+    flight: Arc<Flight>,
+    address: Address,
+    bytes: usize,
+}
+
+impl Link {
+    pub(crate) fn new(open: Arc<Open>, max_bytes: usize) -> Arc<Link> {
+        Arc::new(Link { open, max_bytes, writable: Notify::new(), state: Mutex::default() })
+    }
+
+    /// Appends requests, all or none of them, in this order and with nothing between them. They leave with the next
+    /// [`Link::flush`] at the latest.
+    pub(crate) fn append<'a>(
+        &self,
+        flight: &Arc<Flight>,
+        requests: impl ExactSizeIterator<Item = Outgoing<'a>>,
+    ) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(Refused::Closed);
+        }
+        if state.bytes >= self.max_bytes || state.window.len() >= MAX_WINDOW {
+            state.crowd.push(flight.clone());
+            return Err(Refused::Full);
+        }
+        flight.expect(requests.len());
+        for Outgoing { head, body, address } in requests {
+            let start = state.buffer.len();
+            let id = state.first_id.wrapping_add(state.window.len() as u32);
+            Head { id, ..head }.write(&body, &mut state.buffer);
+            let bytes = state.buffer.len() - start;
+            state.bytes += bytes;
+            state.unsent += 1;
+            state.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes }));
+        }
+        Ok(())
+    }
+
+    /// Sends what was appended.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        {
+            let mut state = self.state.lock();
+            if state.task.is_none() && !state.is_closed && !state.window.is_empty() {
+                state.task = Some(tokio::spawn(self.clone().serve()).abort_handle());
+            }
+        }
+        self.writable.notify_one();
+    }
+
+    /// The session with the peer is over. Whoever waits gets an answer; whoever comes is turned away.
+    pub(crate) fn close(&self) {
+        let task = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.abort();
+        }
+        self.fail();
+    }
+
+    async fn serve(self: Arc<Self>) {
+        let served = match timeout(OPEN_TIMEOUT, (self.open)()).await {
+            Ok(Ok(stream)) => self.exchange(stream).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a link for requests to another node broke");
+        }
+        self.fail();
+    }
+
+    async fn exchange(&self, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (input, output) = stream.into_split();
+        tokio::select! {
+            read = self.read(input) => read,
+            written = self.write(output) => written,
+        }
+    }
+
+    async fn write(&self, mut output: OwnedWriteHalf) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        loop {
+            {
+                let mut state = self.state.lock();
+                std::mem::swap(&mut state.buffer, &mut buffer);
+                state.unsent = 0;
+            }
+            if buffer.is_empty() {
+                self.writable.notified().await;
+                continue;
+            }
+            output.write_all(&buffer).await?;
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
+        }
+    }
+
+    async fn read(&self, mut input: OwnedReadHalf) -> io::Result<()> {
+        let mut bytes = BytesMut::new();
+        let mut replies = Vec::new();
+        loop {
+            bytes.reserve(64 << 10);
+            if input.read_buf(&mut bytes).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            while let Some(mut reply) = frame::next(&mut bytes).map_err(invalid)? {
+                let (id, status) = frame::read_reply(&mut reply).map_err(invalid)?;
+                replies.push((id, answer(status, reply.freeze())));
+            }
+            self.deliver(&mut replies).map_err(invalid)?;
+        }
+    }
+
+    fn deliver(&self, replies: &mut Vec<(u32, Answer)>) -> Result<(), Malformed> {
+        let crowd = {
+            let mut state = self.state.lock();
+            for (id, answer) in replies.drain(..) {
+                let waiting = state.take(id).ok_or(Malformed("a reply that nobody waits for"))?;
+                waiting.flight.arrive(waiting.address, answer);
+            }
+            let has_room = state.bytes < self.max_bytes && state.window.len() < MAX_WINDOW;
+            if has_room { std::mem::take(&mut state.crowd) } else { Vec::new() }
+        };
+        crowd.iter().for_each(|flight| flight.nudge());
+        Ok(())
+    }
+
+    /// Answers everything that is under way, and starts again.
+    fn fail(&self) {
+        let (window, sent, crowd) = {
+            let mut state = self.state.lock();
+            let sent = state.window.len() - state.unsent;
+            let State { window, crowd, is_closed, .. } = std::mem::take(&mut *state);
+            state.is_closed = is_closed;
+            (window, sent, crowd)
+        };
+        for (place, waiting) in window.into_iter().enumerate() {
+            if let Some(Waiting { flight, address, .. }) = waiting {
+                flight.arrive(address, if place < sent { Answer::Lost } else { Answer::NotExecuted });
+            }
+        }
+        crowd.iter().for_each(|flight| flight.nudge());
+    }
+}
+
+impl State {
+    fn take(&mut self, id: u32) -> Option<Waiting> {
+        let place = id.wrapping_sub(self.first_id) as usize;
+        if place >= self.window.len() - self.unsent {
+            return None;
+        }
+        let waiting = self.window[place].take()?;
+        self.bytes -= waiting.bytes;
+        while let Some(None) = self.window.front() {
+            self.window.pop_front();
+            self.first_id = self.first_id.wrapping_add(1);
+        }
+        Some(waiting)
+    }
+}
+
+fn answer(status: Status, body: Bytes) -> Answer {
+    match status {
+        Status::Executed => Answer::Executed(body),
+        Status::NotExecuted => Answer::NotExecuted,
+        Status::Indeterminate => Answer::Lost,
+        Status::TooLarge => Answer::TooLarge,
+    }
+}
+
+pub(super) fn invalid(error: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,523 @@
+//! One link from a peer, the receiving side: frames in, executed in the order in which they come, replies out.
+//!
+//! What this node acts for is executed as it is read, without a copy and without a task. What it does not act for
+//! waits a little in a task of its own, together with the rest of its group: a role may just be on its way here, or
+//! the node that took it over can be asked. Nothing behind the group on the link waits for it.
+
+use std::{io, sync::Arc};
+
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use ring::{
+    slot::{SLOTS, Slot},
+    slot_set::SlotSet,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Notify, watch},
+};
+
+use super::{
+    frame::{self, BULK, Head, Kind, LARGE_BYTES, MAX_FRAME_BYTES, MORE, Malformed, RESP3, Status, reply_head},
+    link::invalid,
+    pursue::{Terms, pursue},
+    whole::{Swept, WholeRequest},
+    work::{Outcome, Work},
+};
+use crate::{
+    command::{Command, Flags, Run, Table},
+    resp::{Limits, Output, Protocol, Reply, Request, Scanned, Scanner, Span},
+    router::{Ran, Router},
+    store::Ticket,
+};
+
+/// So long this node tries, for another, to have something executed that it does not act for.
+const RELAY_US: u64 = 200_000;
+
+/// A request that came over so many nodes is executed here or nowhere.
+const MAX_HOPS: u8 = 2;
+
+/// With so many bytes of replies not sent, or of requests in tasks, nothing more is read.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The largest `proto-max-bulk-len` that a node can have; the client's own node has checked its own.
+const LIMITS: Limits = Limits::new(512 << 20, false);
+
+/// Serves the requests that a peer sends over this connection, until it ends, or `shutdown` becomes true and what was
+/// read is answered.
+pub async fn serve_link(stream: TcpStream, router: Arc<Router>, shutdown: watch::Receiver<bool>) {
+    if let Err(error) = try_serve(stream, router, shutdown).await {
+        tracing::debug!(%error, "a link with requests of another node ended");
+    }
+}
+
+async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut input, output) = stream.into_split();
+    let replies = Arc::new(Replies::default());
+    let mut server =
+        Server { router, replies: replies.clone(), spans: Vec::new(), scratch: Output::default(), group: None };
+    let writing = tokio::spawn(replies.clone().write(output));
+    // A sender that is gone asks for the same.
+    let asked = async move { drop(shutdown.wait_for(|is_shutting_down| *is_shutting_down).await) };
+    let read = tokio::select! {
+        read = server.read(&mut input) => read,
+        () = asked => Ok(()),
+    };
+    drop(server);
+    replies.finish();
+    let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    read.and(written)
+}
+
+/// Replies on their way back.
+#[derive(Default)]
+struct Replies {
+    state: Mutex<Waiting>,
+    written: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    output: Output,
+    /// Requests in tasks, and their bytes.
+    tasks: usize,
+    task_bytes: usize,
+    /// No more requests come.
+    is_finished: bool,
+    is_broken: bool,
+}
+
+impl Replies {
+    fn push(&self, id: u32, status: Status, body: Output) {
+        let mut state = self.state.lock();
+        append(&mut state.output, id, status, body);
+        drop(state);
+        self.written.notify_one();
+    }
+
+    fn finish(&self) {
+        self.state.lock().is_finished = true;
+        self.written.notify_one();
+    }
+
+    fn begin_task(self: &Arc<Self>, bytes: usize) -> Task {
+        let mut state = self.state.lock();
+        state.tasks += 1;
+        state.task_bytes += bytes;
+        Task { replies: self.clone(), bytes }
+    }
+
+    async fn write(self: Arc<Self>, mut output: OwnedWriteHalf) -> io::Result<()> {
+        let result = self.write_all(&mut output).await;
+        self.state.lock().is_broken = true;
+        self.room.notify_one();
+        result
+    }
+
+    async fn write_all(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            let (mut ready, is_over) = {
+                let mut state = self.state.lock();
+                (std::mem::take(&mut state.output), state.is_finished && state.tasks == 0)
+            };
+            if ready.is_empty() && is_over {
+                return output.shutdown().await;
+            }
+            if ready.is_empty() {
+                self.written.notified().await;
+                continue;
+            }
+            while !ready.is_empty() {
+                let count = match ready.as_single() {
+                    Some(bytes) => output.write(bytes).await?,
+                    None => {
+                        let mut slices = [io::IoSlice::new(&[]); 64];
+                        let count = ready.slices(&mut slices);
+                        output.write_vectored(&slices[..count]).await?
+                    }
+                };
+                if count == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                ready.advance(count);
+            }
+            self.room.notify_one();
+        }
+    }
+
+    /// Waits until so little waits that more may be read.
+    async fn until_room(&self) -> io::Result<()> {
+        loop {
+            {
+                let state = self.state.lock();
+                if state.is_broken {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+                if state.output.len() < MAX_BYTES && state.task_bytes < MAX_BYTES {
+                    return Ok(());
+                }
+            }
+            self.room.notified().await;
+        }
+    }
+}
+
+/// A task that will answer, as long as it lives.
+struct Task {
+    replies: Arc<Replies>,
+    bytes: usize,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let mut state = self.replies.state.lock();
+        state.tasks -= 1;
+        state.task_bytes -= self.bytes;
+        drop(state);
+        self.replies.written.notify_one();
+        self.replies.room.notify_one();
+    }
+}
+
+fn append(output: &mut Output, id: u32, status: Status, body: Output) {
+    let body = fitting(body, false);
+    output.raw(&reply_head(id, status, body.len()));
+    output.append(body);
+}
+
+/// The body of a reply, or an error if no frame can hold it.
+fn fitting(body: Output, is_whole: bool) -> Output {
+    const TOO_LARGE: Reply<'static> = Reply::error("ERR the reply is larger than another node can pass on");
+    if body.len() <= MAX_FRAME_BYTES - 64 {
+        return body;
+    }
+    let mut error = Output::default();
+    match is_whole {
+        true => Swept::failed(TOO_LARGE).encode(&mut error),
+        false => error.reply(TOO_LARGE, Protocol::Resp2),
+    }
+    error
+}
+
+struct Server {
+    router: Arc<Router>,
+    replies: Arc<Replies>,
+    spans: Vec<Span>,
+    scratch: Output,
+    /// The group whose frames are coming, if one of them was not executed.
+    group: Option<Group>,
+}
+
+/// Requests of one slot that have to wait, or are refused.
+#[derive(Default)]
+struct Group {
+    work: Work,
+    ids: Vec<u32>,
+    /// It is not tried any more: what follows is refused with the same status.
+    is_refused: bool,
+    head: Option<Head>,
+}
+
+/// What is answered when the peers have it.
+struct Acknowledged {
+    id: u32,
+    reply: Output,
+    ticket: Ticket,
+}
+
+impl Server {
+    async fn read(&mut self, input: &mut OwnedReadHalf) -> io::Result<()> {
+        let mut bytes = BytesMut::new();
+        loop {
+            self.replies.until_room().await?;
+            bytes.reserve(64 << 10);
+            if input.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+            self.take(&mut bytes).map_err(invalid)?;
+        }
+    }
+
+    /// Executes the complete frames of what was read, and hands over all replies at once.
+    fn take(&mut self, bytes: &mut BytesMut) -> Result<(), Malformed> {
+        let mut ready = Output::default();
+        let mut written = Vec::new();
+        let mut result = Ok(());
+        while let Some(mut frame) = frame::next(bytes)? {
+            result = Head::read(&mut frame).and_then(|head| match head.kind {
+                Kind::Command => self.command(head, &mut frame, &mut ready, &mut written),
+                Kind::Every | Kind::Scan | Kind::Wait => self.whole(head, frame.freeze()),
+            });
+            if result.is_err() {
+                break;
+            }
+        }
+        if !ready.is_empty() {
+            self.replies.state.lock().output.append(ready);
+            self.replies.written.notify_one();
+        }
+        self.await_acks(written);
+        result
+    }
+
+    fn command(
+        &mut self,
+        head: Head,
+        frame: &mut BytesMut,
+        ready: &mut Output,
+        written: &mut Vec<Acknowledged>,
+    ) -> Result<(), Malformed> {
+        self.spans.clear();
+        let command = scan(frame, &mut self.spans)?;
+        let request = Request::new(frame, &self.spans);
+        if !is_for(command, &request, head.slot) {
+            return Err(Malformed("a request that is not for its slot"));
+        }
+        let protocol = protocol(head);
+        if self.group.is_none() {
+            let (Run::Slot(run) | Run::Split(run, _)) = command.run else {
+                return Err(Malformed("a command that is not for one slot"));
+            };
+            let now_unix_ms = self.router.services().clock.unix_ms();
+            let out = &mut self.scratch;
+            let ran = self.router.run_here(head.slot, command, run, &request, now_unix_ms, protocol, out);
+            let is_large = out.len() > LARGE_BYTES;
+            let is_too_large = is_large && head.flags & BULK == 0;
+            let is_read = command.flags.contains(Flags::READONLY);
+            match ran {
+                Ran::NotActing => {
+                    let is_refused = head.hops >= MAX_HOPS;
+                    self.group = Some(Group { is_refused, head: Some(head), ..Group::default() });
+                }
+                Ran::Done | Ran::Failed if is_too_large && is_read => {
+                    self.scratch = Output::default();
+                    append(ready, head.id, Status::TooLarge, Output::default());
+                    if head.flags & MORE != 0 {
+                        self.group = Some(Group { is_refused: true, head: Some(head), ..Group::default() });
+                    }
+                    return Ok(());
+                }
+                Ran::Done | Ran::Failed if is_large => {
+                    append(ready, head.id, Status::Executed, std::mem::take(out));
+                }
+                Ran::Done | Ran::Failed => {
+                    ready.raw(&reply_head(head.id, Status::Executed, out.len()));
+                    drain(out, ready);
+                }
+                Ran::Written(ticket) => {
+                    written.push(Acknowledged { id: head.id, reply: std::mem::take(out), ticket });
+                }
+            }
+        }
+        if let Some(group) = &mut self.group {
+            match group.is_refused {
+                true => append(ready, head.id, Status::NotExecuted, Output::default()),
+                false => {
+                    group.work.push(head.slot, command, protocol, request.args_from(0));
+                    group.ids.push(head.id);
+                }
+            }
+        }
+        if head.flags & MORE == 0
+            && let Some(group) = self.group.take()
+        {
+            self.relay(group);
+        }
+        Ok(())
+    }
+
+    /// Tries in a task to have the requests of a group executed.
+    fn relay(&self, mut group: Group) {
+        let Some(head) = group.head.filter(|_| !group.ids.is_empty()) else { return };
+        let task = self.replies.begin_task(group.work.len());
+        let router = self.router.clone();
+        tokio::spawn(async move {
+            let patience_us = RELAY_US.min(u64::from(head.deadline_ms) * 1000);
+            let deadline_us = router.services().clock.monotonic_us() + patience_us;
+            let terms = Terms { hops: head.hops, deadline_us, client: u64::from(head.slot.number()) };
+            pursue(&router, &mut group.work, terms).await;
+            for (item, id) in group.work.items.into_iter().zip(group.ids) {
+                let (status, body) = answer(&router, item.outcome).await;
+                task.replies.push(id, status, body);
+            }
+        });
+    }
+
+    fn await_acks(&self, written: Vec<Acknowledged>) {
+        if written.is_empty() {
+            return;
+        }
+        let task = self.replies.begin_task(0);
+        let (router, since_us) = (self.router.clone(), self.router.services().clock.monotonic_us());
+        tokio::spawn(async move {
+            for Acknowledged { id, reply, ticket } in written {
+                let body = match router.acknowledged(&ticket, since_us).await {
+                    Ok(()) => reply,
+                    Err(error) => {
+                        let mut body = Output::default();
+                        body.reply(error, Protocol::Resp2);
+                        body
+                    }
+                };
+                task.replies.push(id, Status::Executed, body);
+            }
+        });
+    }
+
+    /// A request about many slots, in a task.
+    fn whole(&self, head: Head, body: Bytes) -> Result<(), Malformed> {
+        if head.flags & MORE != 0 || self.group.is_some() {
+            return Err(Malformed("a request about many slots inside a group"));
+        }
+        let asked = Whole::read(head, body)?;
+        let (task, router) = (self.replies.begin_task(0), self.router.clone());
+        tokio::spawn(async move {
+            let mut out = Output::default();
+            let status = asked.run(&router, head, &mut out).await;
+            task.replies.push(head.id, status, fitting(out, true));
+        });
+        Ok(())
+    }
+}
+
+async fn answer(router: &Router, outcome: Option<Outcome>) -> (Status, Output) {
+    let mut body = Output::default();
+    let status = match outcome {
+        Some(Outcome::Replied(reply)) => {
+            body.reply(Reply::Encoded(reply), Protocol::Resp2);
+            Status::Executed
+        }
+        Some(Outcome::Written { reply, ticket, since_us }) => {
+            let failed = router.acknowledged(&ticket, since_us).await.err();
+            body.reply(failed.unwrap_or(Reply::Encoded(reply)), Protocol::Resp2);
+            Status::Executed
+        }
+        Some(Outcome::Lost) => Status::Indeterminate,
+        Some(Outcome::NotExecuted) | None => Status::NotExecuted,
+    };
+    (status, body)
+}
+
+/// A request about many slots.
+enum Whole {
+    Sweep { slots: SlotSet, request: Parsed },
+    Scan { cursor: u64, request: Parsed },
+    Wait { wanted: usize, slots: SlotSet },
+}
+
+/// A request with the bytes that it lies in.
+struct Parsed {
+    command: &'static Command,
+    bytes: BytesMut,
+    spans: Vec<Span>,
+}
+
+impl Whole {
+    fn read(head: Head, mut body: Bytes) -> Result<Whole, Malformed> {
+        let short = |_| Malformed("a request that ends early");
+        let set = |bytes: &[u8]| SlotSet::decode(bytes, SLOTS).map_err(|error| Malformed(error.0));
+        match head.kind {
+            Kind::Scan => {
+                let cursor = body.try_get_u64_le().map_err(short)?;
+                let request = Parsed::read(&body)?;
+                let is_scan = matches!(request.command.run, Run::Scan(_));
+                is_scan.then_some(Whole::Scan { cursor, request }).ok_or(Malformed("not a SCAN"))
+            }
+            Kind::Wait => {
+                Ok(Whole::Wait { wanted: body.try_get_u32_le().map_err(short)? as usize, slots: set(&body)? })
+            }
+            Kind::Every | Kind::Command => {
+                let set_bytes = body.try_get_u32_le().map_err(short)? as usize;
+                if set_bytes > body.len() {
+                    return Err(Malformed("a set of slots that ends early"));
+                }
+                let slots = set(&body.split_to(set_bytes))?;
+                let request = Parsed::read(&body)?;
+                let sweeps = matches!(request.command.run, Run::EverySlot(..) | Run::AnySlot(_));
+                sweeps.then_some(Whole::Sweep { slots, request }).ok_or(Malformed("not about all slots"))
+            }
+        }
+    }
+
+    async fn run(self, router: &Router, head: Head, out: &mut Output) -> Status {
+        match self {
+            Whole::Sweep { slots, request } => router.sweep(request.whole(head), &slots).await.encode(out),
+            Whole::Scan { cursor, request } => match router.scan_step(request.whole(head), cursor) {
+                Some(step) => step.encode(out),
+                None => return Status::NotExecuted,
+            },
+            Whole::Wait { wanted, slots } => {
+                let time = (head.deadline_ms != u32::MAX)
+                    .then(|| std::time::Duration::from_millis(u64::from(head.deadline_ms)));
+                match router.copies_here(&slots, wanted, time).await {
+                    Some(copies) => out.raw(&(copies as u32).to_le_bytes()),
+                    None => return Status::NotExecuted,
+                }
+            }
+        }
+        Status::Executed
+    }
+}
+
+impl Parsed {
+    fn read(body: &[u8]) -> Result<Parsed, Malformed> {
+        let (mut bytes, mut spans) = (BytesMut::from(body), Vec::new());
+        let command = scan(&mut bytes, &mut spans)?;
+        Ok(Parsed { command, bytes, spans })
+    }
+
+    fn whole(&self, head: Head) -> WholeRequest<'_> {
+        WholeRequest {
+            command: self.command,
+            request: Request::new(&self.bytes, &self.spans),
+            protocol: protocol(head),
+        }
+    }
+}
+
+/// Reads the request that a frame carries, and finds its command.
+fn scan(bytes: &mut [u8], spans: &mut Vec<Span>) -> Result<&'static Command, Malformed> {
+    const NO_REQUEST: Malformed = Malformed("a frame without a complete request");
+    if bytes.first() != Some(&b'*') {
+        return Err(NO_REQUEST);
+    }
+    match Scanner::default().scan(bytes, spans, &LIMITS) {
+        Ok(Scanned::Request { length, .. }) if length == bytes.len() => {}
+        _ => return Err(NO_REQUEST),
+    }
+    let request = Request::new(bytes, spans);
+    let (_, command) =
+        Table::of_node().find(request.arg(0)).ok_or(Malformed("a command that this node does not know"))?;
+    if command.accepts(request.len()) {
+        Ok(command)
+    } else {
+        Err(Malformed("a command with a wrong number of arguments"))
+    }
+}
+
+/// Whether the command runs on one slot, and all its keys are in this one.
+fn is_for(command: &Command, request: &Request<'_>, slot: Slot) -> bool {
+    let mut keys = command.keys.places(request.len()).peekable();
+    keys.peek().is_some() && keys.all(|place| Slot::of(request.arg(place)) == slot)
+}
+
+fn protocol(head: Head) -> Protocol {
+    if head.flags & RESP3 == 0 { Protocol::Resp2 } else { Protocol::Resp3 }
+}
+
+/// Moves everything, and keeps the memory of what is small.
+fn drain(from: &mut Output, to: &mut Output) {
+    match from.as_single() {
+        Some(bytes) => {
+            to.raw(bytes);
+            from.advance(from.len());
+        }
+        None => to.append(std::mem::take(from)),
+    }
+}

@@ -1,0 +1,152 @@
+//! The figures of a node as plain values, and their two texts: INFO for clients of Redis, and Prometheus.
+//!
+//! Whoever owns a figure fills it in; this module only writes. A field that Redis has and we do not measure is left
+//! out and not written as zero, because a dashboard would believe it.
+
+mod prometheus;
+mod text;
+
+use std::time::Duration;
+
+use crate::{
+    metrics::Snapshot,
+    process::{Allocator, Cpu},
+};
+
+pub use text::Sections;
+
+/// All figures of a node at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Info {
+    /// The process.
+    pub server: Server,
+    /// Clients.
+    pub clients: Clients,
+    /// Memory.
+    pub memory: Memory,
+    /// Counters and latencies.
+    pub stats: Snapshot,
+    /// Processor time.
+    pub cpu: Cpu,
+    /// Whether the client asked on the port for cluster-aware clients.
+    pub cluster_enabled: bool,
+    /// Keys on this node that it acts for.
+    pub keyspace: Keyspace,
+    /// The ring as this node sees it.
+    pub circlet: Circlet,
+}
+
+/// The process.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Server {
+    /// Operating system, release and processor.
+    pub os: String,
+    /// Identity of the process at the operating system.
+    pub process_id: u32,
+    /// Identity of this boot, 40 hexadecimal digits.
+    pub run_id: String,
+    /// The port that the client reached.
+    pub tcp_port: u16,
+    /// Time of day.
+    pub unix_ms: u64,
+    /// Time since the start.
+    pub uptime: Duration,
+    /// Threads that serve clients.
+    pub threads: usize,
+}
+
+/// Clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Clients {
+    /// Connected to the port for any client.
+    pub connected: u64,
+    /// Connected to the port for cluster-aware clients.
+    pub connected_cluster: u64,
+    /// Most that may connect.
+    pub maxclients: u64,
+}
+
+/// Memory, in bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    /// The data with everything that belongs to it, as the limit counts it.
+    pub used: u64,
+    /// The most that it was.
+    pub used_peak: u64,
+    /// Resident memory of the process.
+    pub resident: u64,
+    /// Memory of the machine.
+    pub machine: u64,
+    /// The limit; 0: none.
+    pub maxmemory: u64,
+    /// What happens at the limit.
+    pub maxmemory_policy: &'static str,
+    /// What the allocator says.
+    pub allocator: Option<Allocator>,
+}
+
+/// Keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Keyspace {
+    /// How many.
+    pub keys: u64,
+    /// How many of them have a deadline.
+    pub expires: u64,
+    /// Mean time to their deadline in milliseconds; 0: not known.
+    pub avg_ttl_ms: u64,
+}
+
+/// The ring as this node sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Circlet {
+    /// This node, 40 hexadecimal digits.
+    pub node_id: String,
+    /// Name of the cluster.
+    pub cluster_name: String,
+    /// Where it stands.
+    pub zone: String,
+    /// Name of its view.
+    pub epoch: u64,
+    /// Copies of each slot.
+    pub replicas: u8,
+    /// Copies that must have a write before it is answered.
+    pub write_acks: u8,
+    /// Whether every slot that this node should serve is served.
+    pub ready: bool,
+    /// Members by state, each state once.
+    pub members: Vec<(&'static str, u64)>,
+    /// This node's slots by role, each role once.
+    pub slots: Vec<(&'static str, u64)>,
+    /// One lane per peer.
+    pub lanes: Vec<Lane>,
+    /// Most origins in one slot's context.
+    pub context_origins: u64,
+}
+
+/// One lane: what is on its way to a peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Lane {
+    /// The peer, 40 hexadecimal digits.
+    pub peer: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Effects that the peer has not yet acknowledged.
+    pub unacknowledged: u64,
+    /// Bytes that they take.
+    pub unacknowledged_bytes: u64,
+}
+
+impl Info {
+    /// The text of INFO with these sections, lines ended as Redis ends them.
+    pub fn text(&self, sections: Sections) -> String {
+        text::render(self, sections)
+    }
+
+    /// The text for Prometheus.
+    pub fn prometheus(&self) -> String {
+        prometheus::render(self)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

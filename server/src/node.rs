@@ -1,0 +1,341 @@
+//! One node: its parts wired together, from bound listeners to an orderly end.
+//!
+//! ```text
+//!   control thread     control task, transport between nodes
+//!   data threads       clients, forwarded requests, expiry, admin
+//! ```
+//!
+//! The control task has a thread of its own: when clients keep every data thread busy its heartbeats still leave in
+//! time, and no peer takes a busy node for a dead one.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use ring::{
+    boot,
+    id::{MAX_PEERS, NodeId, Peer},
+    member::{Descriptor, Meta},
+    slot::SLOTS,
+    table,
+    view::Epoch,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Handle},
+    sync::{Notify, mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    adapters::{NodeInformation, NodeSettings, Sources},
+    admin,
+    clients::Clients,
+    clock::{Clock, SystemClock},
+    command::Table,
+    config::Config,
+    connection::{self, Bounds},
+    control::{self, Parts},
+    forward::{self, Links},
+    listeners::Addresses,
+    metrics::Metrics,
+    peer::{Peering, PeeringConfig, RawLink},
+    replica::acks::Acks,
+    router::{Cluster, Router, Services},
+    routes::Routes,
+    session::Port,
+    start::Start,
+    store::{Events, Policy, Settings, Store},
+    topology::{Topologies, Topology},
+};
+
+/// How much may wait for one peer before its lane is closed.
+const LANE_WINDOW_BYTES: usize = 64 << 20;
+
+/// How often entries past their deadline are looked for, and how many are removed at a time.
+const EXPIRE_EVERY: Duration = Duration::from_millis(10);
+const EXPIRE_BUDGET: usize = 2_000;
+
+/// How often the memory is looked at for its peak.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// The version of everything that nodes tell each other; nodes of another one are refused.
+const FORMAT: u16 = 1;
+
+/// Wakes lane senders and reports overflows, from under the locks of the store.
+struct LaneEvents {
+    wakes: Arc<[Arc<Notify>]>,
+    overflows: mpsc::UnboundedSender<Peer>,
+}
+
+impl Events for LaneEvents {
+    fn wake(&self, peer: Peer) {
+        self.wakes[peer.index()].notify_one();
+    }
+
+    fn overflowed(&self, peer: Peer) {
+        // The control task is gone only when the node ends.
+        let _ = self.overflows.send(peer);
+    }
+}
+
+/// Runs a node until it has left. `ready` is called once, when it first serves every slot that it should.
+pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let Start { config, identity, listeners, seed } = start;
+    let addresses = listeners.addresses()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let incarnation = boot::incarnation(clock.unix_ms(), None);
+    let wakes: Arc<[Arc<Notify>]> = (0..MAX_PEERS).map(|_| Arc::new(Notify::new())).collect();
+    let (overflowed, overflows) = mpsc::unbounded_channel();
+    let store = Arc::new(Store::new(Settings {
+        seed: seed ^ 0x5EED_0FED_5EED_0FED,
+        max_memory_bytes: config.maxmemory_bytes,
+        policy: Policy::from(config.maxmemory_policy),
+        lane_window_bytes: LANE_WINDOW_BYTES,
+        events: Arc::new(LaneEvents { wakes: wakes.clone(), overflows: overflowed }),
+    }));
+    let (routes, acks, links) =
+        (Arc::new(Routes::default()), Arc::new(Acks::default()), Arc::new(Links::new(config.threads)));
+    let clients = Arc::new(Clients::default());
+    let meta = meta(&config, &addresses, &*clock);
+    let me = identity.node_id;
+    let topologies = Arc::new(Topologies::new(Topology::new(me, Epoch::default(), Vec::new())));
+    let settings = Arc::new(NodeSettings::new(config.clone(), addresses, store.clone()));
+    let names: Vec<_> = Table::of_node().commands().iter().map(|command| command.name).collect();
+    let metrics = Arc::new(Metrics::new(config.threads, &names));
+    let information = Arc::new(NodeInformation::new(
+        &config,
+        addresses,
+        NodeId::from_seed(seed ^ incarnation.0).to_string(),
+        Sources {
+            clock: clock.clone(),
+            clients: clients.clone(),
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+            store: store.clone(),
+            topology: topologies.clone(),
+            lanes: Arc::new(()),
+        },
+    ));
+    let services = Services {
+        clock: clock.clone(),
+        clients,
+        settings,
+        information: information.clone(),
+        statistics: metrics,
+        topology: topologies.clone(),
+    };
+    let cluster = Cluster {
+        routes: routes.clone(),
+        links: links.clone(),
+        acks: acks.clone(),
+        redirects: topologies.clone(),
+        write_acks: usize::from(config.write_acks),
+        replicas: usize::from(config.replicas),
+    };
+    let router = Arc::new(Router::new(Table::of_node(), store.clone(), services, cluster));
+
+    let (raw_links, opened) = mpsc::channel(64);
+    let (events_in, events) = mpsc::channel(256);
+    let peering = PeeringConfig {
+        me,
+        incarnation,
+        cluster_name: config.cluster_name.clone(),
+        secret: config.cluster_secret.clone(),
+        descriptor: descriptor_text(&meta.descriptor).into_bytes(),
+        advertise: format!("{}:{}", meta.host, meta.peer_port),
+    };
+    let (shut, shutting) = watch::channel(false);
+    let serving = [(listeners.client, Port::Proxy), (listeners.cluster, Port::Cluster)].map(|(listener, port)| {
+        let listener = TcpListener::from_std(listener)?;
+        let clients = connection::serve(listener, router.clone(), port, Bounds::default(), shutting.clone());
+        io::Result::Ok(tokio::spawn(clients))
+    });
+    tokio::spawn(admin::serve(TcpListener::from_std(listeners.admin)?, information.clone()));
+    tokio::spawn(expire(store.clone(), clock.clone()));
+    // Peers' requests are served to the very end: until everything is handed on, this node acts.
+    let (end_links, links_ending) = watch::channel(false);
+    tokio::spawn(serve_links(opened, router, links_ending));
+    tokio::spawn(sample_memory(information));
+    announce_ready(topologies.changes(), ready);
+
+    let data = Handle::current();
+    let mut asked = leave.clone();
+    let ended = on_its_own_thread(move || async move {
+        let listener = TcpListener::from_std(listeners.peer)?;
+        let (accepted, links_accepted) = mpsc::channel(64);
+        let peering = Peering::start(peering, listener, accepted, events_in)?;
+        tokio::spawn(hand_over(links_accepted, raw_links));
+        let parts = Parts {
+            me,
+            incarnation,
+            meta,
+            seeds: config.seeds,
+            rebuild_delay: config.rebuild_delay,
+            rebalance_rate_bytes: config.rebalance_rate_bytes,
+            shutdown_timeout: config.shutdown_timeout,
+            seed,
+            clock,
+            store,
+            routes,
+            acks,
+            links,
+            wakes,
+            overflows,
+            peering,
+            events,
+            data,
+            topologies,
+            leave,
+        };
+        Ok(control::run(parts).await)
+    });
+    tokio::pin!(ended);
+    let ended = tokio::select! {
+        ended = &mut ended => ended,
+        () = async { drop(asked.wait_for(|leave| *leave).await) } => {
+            // Clients go between two commands and come back elsewhere.
+            shut.send_replace(true);
+            ended.await
+        }
+    };
+    end_links.send_replace(true);
+    for serving in serving {
+        // A client that does not go is not waited for: everything it could ask for is gone.
+        serving?.abort();
+    }
+    drop(identity);
+    ended?.map_err(io::Error::other)
+}
+
+/// Runs a future on a thread with a runtime of its own. Dropping what this returns does not stop it; it ends with the
+/// process.
+async fn on_its_own_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>>,
+{
+    let (done, result) = oneshot::channel();
+    thread::Builder::new().name("circlet-control".to_owned()).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        // Nobody waits for the result when the node is cut off by a second signal.
+        let _ = done.send(runtime.and_then(|runtime| runtime.block_on(work())));
+    })?;
+    result.await.unwrap_or_else(|_| Err(io::Error::other("the control thread ended without a word")))
+}
+
+/// Links that peers open arrive on the control thread; from here on they belong to the data threads and their reactor.
+async fn hand_over(mut accepted: mpsc::Receiver<RawLink>, to: mpsc::Sender<std::net::TcpStream>) {
+    while let Some(link) = accepted.recv().await {
+        match link.stream.into_std() {
+            Ok(stream) => {
+                if to.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a link cannot be handed over"),
+        }
+    }
+}
+
+async fn serve_links(
+    mut opened: mpsc::Receiver<std::net::TcpStream>,
+    router: Arc<Router>,
+    shutting: watch::Receiver<bool>,
+) {
+    while let Some(stream) = opened.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => drop(tokio::spawn(forward::serve_link(stream, router.clone(), shutting.clone()))),
+            Err(error) => tracing::warn!(%error, "a link cannot be served"),
+        }
+    }
+}
+
+/// Removes what is past its deadline, in slots that this node acts for.
+async fn expire(store: Arc<Store>, clock: Arc<dyn Clock>) {
+    let mut ticks = interval(EXPIRE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        while store.expire_some(clock.unix_ms(), EXPIRE_BUDGET).more {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The peak of the memory is that of what was seen.
+async fn sample_memory(information: Arc<NodeInformation>) {
+    let mut ticks = interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        information.sample();
+    }
+}
+
+fn announce_ready(mut topology: watch::Receiver<Arc<Topology>>, ready: impl FnOnce() + Send + 'static) {
+    tokio::spawn(async move {
+        if topology.wait_for(|topology| topology.is_ready()).await.is_ok() {
+            ready();
+        }
+    });
+}
+
+/// What the node says of itself to all others.
+fn meta(config: &Config, addresses: &Addresses, clock: &dyn Clock) -> Meta {
+    let table = table::Settings::new(usize::from(config.replicas));
+    let advertise = config.advertise.as_ref();
+    Meta {
+        name: config.announce.host.clone().unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: advertise.map_or_else(|| own_address(config, addresses), |advertise| advertise.host.clone()),
+        port: addresses.client.port(),
+        cluster_port: addresses.cluster.port(),
+        peer_port: advertise.and_then(|advertise| advertise.port).unwrap_or(addresses.peer.port()),
+        admin_port: addresses.admin.port(),
+        announce_host: config.announce.host.clone().unwrap_or_default(),
+        announce_port: config.announce.port.unwrap_or(0),
+        announce_cluster_port: config.announce.cluster_port.unwrap_or(0),
+        zone: config.zone.clone(),
+        weight: u32::from(config.weight),
+        joined_unix_ms: clock.unix_ms(),
+        descriptor: Descriptor {
+            format: FORMAT,
+            replicas: config.replicas,
+            slots: SLOTS as u16,
+            vnodes: table.vnodes as u16,
+            headroom: table.tolerance_permille as u16,
+        },
+    }
+}
+
+/// The settings that all nodes must share, to be read by people when they differ.
+fn descriptor_text(descriptor: &Descriptor) -> String {
+    let Descriptor { format, replicas, slots, vnodes, headroom } = descriptor;
+    format!("format={format} replicas={replicas} slots={slots} vnodes={vnodes} headroom={headroom}")
+}
+
+/// The address under which others reach this node, if it is not said: the one bound, or the one from which the first
+/// seed would be reached. Connecting a datagram socket sends nothing; it only asks the routing table.
+fn own_address(config: &Config, addresses: &Addresses) -> String {
+    let bound = addresses.peer.ip();
+    if !bound.is_unspecified() {
+        return bound.to_string();
+    }
+    let seeds = config.seeds.iter().filter_map(|seed| (seed.host.as_str(), seed.port).to_socket_addrs().ok()).flatten();
+    // An address that nobody has, for a node without seeds: it leads to the default route.
+    let anywhere = (Ipv4Addr::new(192, 0, 2, 1), 9).into();
+    seeds
+        .chain([anywhere])
+        .find_map(|target| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+            socket.connect(target).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        .to_string()
+}

@@ -1,0 +1,253 @@
+//! One stream between two nodes: first a few greetings, then frames, both ways.
+
+use std::{
+    fmt,
+    future::ready,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{Stream, StreamExt};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc::{self, Receiver, Sender},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming, transport::Channel};
+
+use super::{
+    Frame, Half, PAYLOAD_LIMIT_BYTES,
+    channel::{self, MESSAGE_LIMIT_BYTES},
+    hub::Notice,
+    socket::{Leash, Socket},
+    tie::Tie,
+    wire::{self, Packet, packet::Body, peer_client::PeerClient},
+};
+
+/// What a stream is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    Control,
+    Lane,
+    Bulk,
+}
+
+impl Purpose {
+    /// How many frames wait in each direction. It bounds memory together with the size of a frame, and it is small
+    /// where frames are large.
+    fn depth(self) -> usize {
+        match self {
+            Purpose::Control => 64,
+            Purpose::Lane => 16,
+            Purpose::Bulk => 4,
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Control => "control",
+            Purpose::Lane => "lane",
+            Purpose::Bulk => "bulk",
+        })
+    }
+}
+
+/// What leaves on a stream, in the form that the server side wants.
+pub(super) type Outbound = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
+
+/// An open stream that is not yet part of a session.
+pub(super) struct Line {
+    purpose: Purpose,
+    greetings: Sender<Result<Packet, Status>>,
+    frames: Sender<Frame>,
+    heard: Streaming<Packet>,
+    /// The dialler's side of HTTP/2. It would close the connection if it were dropped.
+    channel: Option<Channel>,
+}
+
+/// Why nothing more is heard on a stream.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// The acceptor did not take the dialler's proof.
+    ProofRefused,
+    /// The acceptor has another session with the dialler, and that one stays.
+    Superseded,
+    /// The stream ended or broke, or something came that does not belong there.
+    Broken(String),
+}
+
+/// The sending side of a stream that is about to be opened.
+pub(super) struct Mouth {
+    purpose: Purpose,
+    greetings: Sender<Result<Packet, Status>>,
+    frames: Sender<Frame>,
+}
+
+impl Mouth {
+    /// The sending side and what it sends: greetings, and when [`Line::into_half`] has ended these, frames.
+    pub(super) fn open(purpose: Purpose) -> (Mouth, Outbound) {
+        let (greetings, greeted) = mpsc::channel(4);
+        let (frames, framed) = mpsc::channel(purpose.depth());
+        let outbound = ReceiverStream::new(greeted).chain(outgoing(purpose, framed));
+        (Mouth { purpose, greetings, frames }, Box::pin(outbound))
+    }
+
+    /// The stream, now that its other direction is there.
+    pub(super) fn line(self, heard: Streaming<Packet>, channel: Option<Channel>) -> Line {
+        Line { purpose: self.purpose, greetings: self.greetings, frames: self.frames, heard, channel }
+    }
+}
+
+impl Line {
+    /// Opens a stream on a connection of its own.
+    pub(super) async fn dial(stream: TcpStream, purpose: Purpose) -> Result<(Line, Leash), Silence> {
+        let address = stream.peer_addr().map_err(broken)?;
+        let socket = Socket::dialled(stream, address);
+        let leash = socket.leash();
+        let channel = channel::over(socket);
+        let mut client = PeerClient::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT_BYTES);
+        let (mouth, outbound) = Mouth::open(purpose);
+        let outbound = Packets(outbound);
+        let opened = match purpose {
+            Purpose::Control => client.control(outbound).await,
+            Purpose::Lane => client.lane(outbound).await,
+            Purpose::Bulk => client.bulk(outbound).await,
+        };
+        Ok((mouth.line(opened.map_err(silence)?.into_inner(), Some(channel)), leash))
+    }
+
+    /// Says something before the frames.
+    pub(super) async fn say(&self, body: Body) -> Result<(), Silence> {
+        let said = self.greetings.send(Ok(Packet { body: Some(body) })).await;
+        said.map_err(|_| Silence::Broken("the connection was lost".to_owned()))
+    }
+
+    /// Says that the greeting ends here. The dialler closes the connection.
+    pub(super) async fn refuse(&self, why: Silence) {
+        let status = match why {
+            Silence::ProofRefused => Status::permission_denied("the proof of the cluster secret is wrong"),
+            Silence::Superseded => Status::already_exists("another session stays"),
+            Silence::Broken(why) => Status::invalid_argument(why),
+        };
+        // Whoever has left need not be told.
+        let _ = self.greetings.send(Err(status)).await;
+    }
+
+    /// Hears something before the frames.
+    pub(super) async fn hear(&mut self) -> Result<Body, Silence> {
+        match self.heard.message().await {
+            Ok(Some(Packet { body: Some(body) })) => Ok(body),
+            Ok(Some(_)) => Err(Silence::Broken("it said something that this version does not know".to_owned())),
+            Ok(None) => Err(Silence::Broken("it closed the connection".to_owned())),
+            Err(status) => Err(silence(status)),
+        }
+    }
+
+    /// Turns to frames. The stream is part of the session from now on, and its end ends the session.
+    pub(super) fn into_half(self, tie: &Arc<Tie>, hub: &Sender<Notice>) -> Half {
+        let Line { purpose, greetings, frames, heard, channel } = self;
+        drop(greetings);
+        let (deliver, receive) = mpsc::channel(purpose.depth());
+        let (tie, hub) = (tie.clone(), hub.clone());
+        tokio::spawn(async move {
+            let why = tokio::select! {
+                why = carry(purpose, heard, deliver) => why,
+                () = tie.ended().wait() => String::new(),
+            };
+            tie.end(&why);
+            drop(channel);
+            // The hub is gone only when the whole node is.
+            let _ = hub.send(Notice::Ended(tie)).await;
+        });
+        Half { send: frames, receive }
+    }
+}
+
+/// What the client side sends. Only an acceptor refuses with a status.
+///
+/// A type with a name: of a boxed stream the compiler does not see that the future of a request that takes it may move
+/// between threads (rust-lang/rust#96865).
+struct Packets(Outbound);
+
+impl Stream for Packets {
+    type Item = Packet;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Packet>> {
+        self.0.poll_next_unpin(context).map(|packet| packet.and_then(Result::ok))
+    }
+}
+
+/// Hands frames on as they come, and says why that ended.
+async fn carry(purpose: Purpose, mut heard: Streaming<Packet>, deliver: Sender<Frame>) -> String {
+    loop {
+        let packet = tokio::select! {
+            packet = heard.message() => packet,
+            () = deliver.closed() => return format!("this side let go of the {purpose} stream"),
+        };
+        let frame = match packet {
+            Ok(Some(packet)) => packet.body,
+            Ok(None) => return format!("the peer closed the {purpose} stream"),
+            Err(status) => return format!("the {purpose} stream broke: {}", told(&status)),
+        };
+        let Some(frame) = frame.and_then(incoming) else {
+            return format!("the peer sent something on the {purpose} stream that is no frame");
+        };
+        if deliver.send(frame).await.is_err() {
+            return format!("this side let go of the {purpose} stream");
+        }
+    }
+}
+
+fn incoming(body: Body) -> Option<Frame> {
+    let Body::Frame(wire::Frame { kind, id, payload }) = body else { return None };
+    let kind = u8::try_from(kind).ok()?;
+    (payload.len() <= PAYLOAD_LIMIT_BYTES).then_some(Frame { kind, id, payload })
+}
+
+/// Frames on their way out. A frame that is too long ends the stream, and with it the session: dropping it alone
+/// would break the promise of order.
+fn outgoing(purpose: Purpose, frames: Receiver<Frame>) -> impl Stream<Item = Result<Packet, Status>> + Send {
+    let fits = move |frame: &Frame| {
+        let fits = frame.payload.len() <= PAYLOAD_LIMIT_BYTES;
+        if !fits {
+            tracing::error!("{frame:?} is too long for the {purpose} stream, which ends");
+        }
+        ready(fits)
+    };
+    ReceiverStream::new(frames).take_while(fits).map(|Frame { kind, id, payload }| {
+        let frame = wire::Frame { kind: kind.into(), id, payload };
+        Ok(Packet { body: Some(Body::Frame(frame)) })
+    })
+}
+
+fn silence(status: Status) -> Silence {
+    match status.code() {
+        Code::PermissionDenied => Silence::ProofRefused,
+        Code::AlreadyExists => Silence::Superseded,
+        _ => Silence::Broken(told(&status)),
+    }
+}
+
+fn broken(error: impl std::error::Error) -> Silence {
+    Silence::Broken(chain(&error))
+}
+
+/// What a status says, without the words of the protocol around it.
+fn told(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => chain(source),
+        None => status.message().escape_debug().take(200).collect(),
+    }
+}
+
+/// The innermost cause: what the operating system said.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,69 @@
+//! Why two nodes do not talk to each other.
+
+use ring::id::{Incarnation, NodeId};
+
+/// Why a peer is refused. The text completes a sentence that begins with "peer at host:port".
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It speaks another version of this protocol.
+    #[error("speaks version {theirs} of the peer protocol, this node speaks {ours}")]
+    Protocol {
+        /// This node's version.
+        ours: u32,
+        /// The peer's.
+        theirs: u32,
+    },
+    /// It belongs to another cluster.
+    #[error("is of cluster `{theirs}`, this node is of `{ours}`")]
+    Cluster {
+        /// This node's cluster.
+        ours: String,
+        /// The peer's.
+        theirs: String,
+    },
+    /// A setting that must be equal on all nodes is not.
+    #[error("has cluster settings `{theirs}`, this node has `{ours}`: they must be equal on all nodes")]
+    Descriptor {
+        /// This node's settings, printable.
+        ours: String,
+        /// The peer's.
+        theirs: String,
+    },
+    /// This node has a secret and the peer has none.
+    #[error("has no cluster secret, this node has one")]
+    SecretMissingThere,
+    /// The peer has a secret and this node has none.
+    #[error("has a cluster secret, this node has none")]
+    SecretMissingHere,
+    /// Both have secrets, but not the same one.
+    #[error("has another cluster secret than this node")]
+    SecretDiffers,
+    /// Somebody else than the caller of [`dial`](super::Peering::dial) expected answers there.
+    #[error("is node {found}, not {expected}")]
+    Unexpected {
+        /// Who should be there.
+        expected: NodeId,
+        /// Who is.
+        found: NodeId,
+    },
+    /// Another live boot has this node's identity. It has proved that it knows the secret.
+    #[error(
+        "has this node's own id {node}, incarnation {} (here: {}): two running nodes share one identity",
+        theirs.0,
+        ours.0
+    )]
+    SameIdentity {
+        /// The identity.
+        node: NodeId,
+        /// This boot.
+        ours: Incarnation,
+        /// The other one. It can be equal: two boots in the same millisecond.
+        theirs: Incarnation,
+    },
+    /// This node dialled itself.
+    #[error("is this node itself")]
+    Ourselves,
+    /// It sent something that this version of the protocol never sends.
+    #[error("broke the peer protocol: {0}")]
+    Malformed(&'static str),
+}

@@ -1,0 +1,161 @@
+//! Which writes have reached which peers: what `W` and `WAIT` wait for.
+//!
+//! Per peer and shard stands up to which effect the peer has everything and counts. A wait looks there first and else
+//! leaves a waker that the next acknowledgement of the shard calls. What a peer said in a former session is worth
+//! nothing in the next: [`Acks::forget`] starts it again.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+use ring::{
+    id::{MAX_PEERS, Peer, PeerSet},
+    slot::Slot,
+};
+use tokio::sync::watch;
+
+use crate::store::{Mark, SHARDS, Ticket};
+
+/// What peers have acknowledged.
+#[derive(Debug)]
+pub struct Acks {
+    /// Per peer and shard, up to which effect everything of this session is acknowledged, and behind which it began.
+    reached: Box<[AtomicU64]>,
+    after: Box<[AtomicU64]>,
+    /// Slots of which a peer said that its copy does not count.
+    not_counting: Mutex<HashSet<(Peer, Slot)>>,
+    shards: Box<[watch::Sender<()>]>,
+    in_session: Mutex<PeerSet>,
+}
+
+impl Default for Acks {
+    fn default() -> Acks {
+        Acks {
+            reached: (0..MAX_PEERS * SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            after: (0..MAX_PEERS * SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            not_counting: Mutex::default(),
+            shards: (0..SHARDS).map(|_| watch::Sender::new(())).collect(),
+            in_session: Mutex::default(),
+        }
+    }
+}
+
+impl Acks {
+    /// A peer has everything of these shards up to these effects; copies of these slots do not count.
+    pub fn acknowledge(&self, peer: Peer, marks: impl IntoIterator<Item = Mark>, not_counting: &[Slot]) {
+        {
+            let mut excluded = self.not_counting.lock();
+            excluded.retain(|&(who, slot)| who != peer || not_counting.contains(&slot));
+            excluded.extend(not_counting.iter().map(|&slot| (peer, slot)));
+        }
+        for Mark { shard, after, seq } in marks {
+            // First where the session began: whoever sees the new end must not see the former beginning.
+            self.after[index(peer, shard)].store(after, Ordering::Release);
+            self.reached[index(peer, shard)].fetch_max(seq, Ordering::AcqRel);
+        }
+        // Marks of earlier acknowledgements may count only now, so every shard that is waited for looks again.
+        for shard in &self.shards {
+            if shard.receiver_count() > 0 {
+                shard.send_replace(());
+            }
+        }
+    }
+
+    /// A session with a peer begins: its acknowledgements are waited for.
+    pub fn begin(&self, peer: Peer) {
+        self.in_session.lock().insert(peer);
+    }
+
+    /// The session with a peer is over: nobody waits for it any longer.
+    pub fn forget(&self, peer: Peer) {
+        self.in_session.lock().remove(peer);
+        for shard in 0..SHARDS as u16 {
+            self.reached[index(peer, shard)].store(0, Ordering::Release);
+        }
+        self.not_counting.lock().retain(|&(who, _)| who != peer);
+        for shard in &self.shards {
+            shard.send_replace(());
+        }
+    }
+
+    /// How many peers have acknowledged a write so far.
+    pub fn count(&self, ticket: &Ticket) -> usize {
+        let excluded = self.not_counting.lock();
+        let has = |peer: &Peer| {
+            let at = index(*peer, ticket.shard);
+            self.reached[at].load(Ordering::Acquire) >= ticket.seq
+                && self.after[at].load(Ordering::Acquire) < ticket.seq
+                && !excluded.contains(&(*peer, ticket.slot))
+        };
+        ticket.counting.iter().filter(has).count()
+    }
+
+    /// Waits until so many peers have acknowledged a write, or so many cannot any more because their sessions are over.
+    /// Peers that keep silent are waited for without end: bound it by a time-out. [`Acks::count`] then says how many
+    /// have acknowledged.
+    pub async fn reached(&self, ticket: &Ticket, wanted: usize) {
+        let mut changes = self.shards[usize::from(ticket.shard)].subscribe();
+        while self.count(ticket) < wanted {
+            let waited_for = ticket.counting.intersection(*self.in_session.lock());
+            if waited_for.len() < wanted {
+                return;
+            }
+            // The sender lives as long as `self`, so there is always another change to wait for.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn index(peer: Peer, shard: u16) -> usize {
+    peer.index() * SHARDS + usize::from(shard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring::hlc::Hlc;
+
+    fn ticket(seq: u64, counting: &[u8]) -> Ticket {
+        let slot = Slot::new(3).unwrap();
+        let counting: PeerSet = counting.iter().map(|&peer| Peer(peer)).collect();
+        Ticket { slot, shard: 0, seq, counting, hlc: Hlc::ZERO }
+    }
+
+    fn mark(seq: u64) -> Mark {
+        Mark { shard: 0, after: 0, seq }
+    }
+
+    #[test]
+    fn what_was_lost_with_a_former_session_is_not_reached() {
+        let acks = Acks::default();
+        acks.acknowledge(Peer(1), [Mark { shard: 0, after: 5, seq: 8 }], &[]);
+        assert_eq!((acks.count(&ticket(5, &[1])), acks.count(&ticket(6, &[1]))), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_write_is_reached_when_counting_copies_have_it() {
+        let acks = std::sync::Arc::new(Acks::default());
+        let ticket = ticket(5, &[1, 2]);
+        (1..=3).for_each(|peer| acks.begin(Peer(peer)));
+        acks.acknowledge(Peer(1), [mark(4)], &[]);
+        acks.acknowledge(Peer(3), [mark(9)], &[]);
+        assert_eq!(acks.count(&ticket), 0);
+        acks.acknowledge(Peer(1), [mark(5)], &[ticket.slot]);
+        assert_eq!(acks.count(&ticket), 0, "its copy does not count");
+        let waiting = tokio::spawn({
+            let acks = acks.clone();
+            async move { acks.reached(&ticket, 2).await }
+        });
+        acks.acknowledge(Peer(1), [], &[]);
+        acks.acknowledge(Peer(2), [mark(6)], &[]);
+        waiting.await.unwrap();
+        acks.forget(Peer(2));
+        assert_eq!(acks.count(&ticket), 1);
+        // Only one of the two is left: two can no longer be reached.
+        acks.reached(&ticket, 2).await;
+    }
+}

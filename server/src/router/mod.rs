@@ -1,0 +1,329 @@
+//! The cluster as one keyspace: which requests run, and where.
+//!
+//! ```text
+//!  request ─► table ─► arity, AUTH ─┬─ keys of one slot ──┬───────► here: the slot's lock, the command, the reply
+//!                                   │                     └───────► elsewhere: deferred, with the others of its batch
+//!                                   ├─ keys of many slots ────────► one part per slot, replies put together
+//!                                   ├─ the whole keyspace ────────► a walk over the slots of all nodes
+//!                                   └─ connection, node, cluster ─► the family that answers it
+//! ```
+//!
+//! A request with keys of one slot that is here, which is nearly every one of a cluster-aware client, allocates nothing
+//! on its way. One whose slot is elsewhere, or about to be, is *deferred*: copied, and when the batch has been read
+//! through, all that were deferred are pursued together (`forward`), while replies keep the order of the requests.
+//!
+//! **Order.** Once a request of a batch was deferred, those behind it on the same slot are deferred too, even if the
+//! slot comes here in between: none overtakes another. Requests on other slots go on.
+//!
+//! Which slots are here is looked up in the routes; whether this node really acts for one only the store knows, under
+//! the slot's lock. The routes may be late, and are never trusted for more than where to try.
+
+mod cluster;
+mod deferred;
+mod local;
+mod split;
+mod wait;
+mod walk;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use ring::slot::Slot;
+
+use crate::{
+    clients::Clients,
+    clock::Clock,
+    command::{Answer, Command, Context, Flags, Keys, Later, OnSlot, Run, Table, unknown_command},
+    resp::{Output, Reply, Request},
+    routes::Where,
+    services::{Information, Settings, Statistics},
+    session::{Port, Session},
+    store::{SlotView, Store},
+    topology::Topologies,
+};
+
+pub use cluster::{Cluster, Redirects};
+pub use deferred::Deferred;
+pub use wait::Written;
+
+pub(crate) use local::Ran;
+
+/// What the client side of the node is made of.
+#[derive(Clone)]
+pub struct Services {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// The settings of the node.
+    pub settings: Arc<dyn Settings>,
+    /// Who writes the text of INFO.
+    pub information: Arc<dyn Information>,
+    /// Who counts what clients do.
+    pub statistics: Arc<dyn Statistics>,
+    /// What clients are told about the cluster.
+    pub topology: Arc<Topologies>,
+}
+
+/// Where the keys of a request are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// All in this slot.
+    One(Slot),
+    /// In several slots.
+    Many,
+}
+
+/// What became of a request.
+pub enum Dispatched {
+    /// It was executed, and its reply written.
+    Done,
+    /// It was executed, and answered an error.
+    Failed,
+    /// It was refused before it was executed.
+    Rejected,
+    /// It waits with the others of its batch.
+    Deferred,
+    /// It is executed behind all that is deferred; the reply will come.
+    Later(Later),
+}
+
+/// The cluster as one keyspace.
+pub struct Router {
+    table: &'static Table,
+    store: Arc<Store>,
+    services: Services,
+    cluster: Cluster,
+    draws: AtomicU64,
+}
+
+const CROSS_SLOT: Reply<'static> = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
+const NOT_AUTHENTICATED: Reply<'static> = Reply::error("NOAUTH Authentication required.");
+const NOT_SERVED: Reply<'static> = Reply::error("CLUSTERDOWN Hash slot not served");
+
+impl Router {
+    /// A router over this store and, through the cluster, over those of the other nodes.
+    pub fn new(table: &'static Table, store: Arc<Store>, services: Services, cluster: Cluster) -> Router {
+        let draws = AtomicU64::new(services.clock.monotonic_us() ^ services.clock.unix_ms());
+        Router { table, store, services, cluster, draws }
+    }
+
+    /// The other nodes.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// A number that nothing follows from, for the choice of a slot.
+    fn random(&self) -> u64 {
+        let mut number = self.draws.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        number = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        number = (number ^ number >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (number ^ number >> 31) >> 16
+    }
+
+    /// The commands.
+    pub fn table(&self) -> &'static Table {
+        self.table
+    }
+
+    /// The services of the node.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Looks at this node's copy of a slot, whatever its role.
+    pub fn copy_of_slot<R>(&self, slot: Slot, look: impl FnOnce(SlotView<'_>) -> R) -> R {
+        self.store.read(slot, self.services.clock.unix_ms(), look)
+    }
+
+    /// Executes a request, and writes its reply unless that comes later. The command is given with its place in the
+    /// table, which it was found by.
+    #[inline]
+    pub fn dispatch(
+        self: &Arc<Self>,
+        session: &mut Session,
+        (number, command): (u16, &'static Command),
+        request: &Request<'_>,
+        now_unix_ms: u64,
+        out: &mut Output,
+        deferred: &mut Deferred,
+    ) -> Dispatched {
+        if let Some(refusal) = self.refusal(session, command, request) {
+            out.reply(refusal, session.protocol());
+            return Dispatched::Rejected;
+        }
+        match command.run {
+            Run::Slot(run) | Run::Split(run, _) if let Place::One(slot) = place(command.keys, request) => {
+                self.on_slot(session, slot, command, run, request, now_unix_ms, out, deferred)
+            }
+            Run::Slot(_) => reject(CROSS_SLOT, session, out),
+            Run::Split(..) if session.port() == Port::Cluster => reject(CROSS_SLOT, session, out),
+            Run::Split(run, gather) => {
+                self.note_writes(session, command, request);
+                self.split(command, run, gather, request, now_unix_ms, session.protocol(), out, deferred)
+            }
+            Run::EverySlot(_, gather) => Dispatched::Later(self.walk(session, command, request).every_slot(gather)),
+            Run::Scan(_) => Dispatched::Later(self.walk(session, command, request).scan()),
+            Run::AnySlot(_) => Dispatched::Later(self.walk(session, command, request).any_slot()),
+            Run::Node(run) => {
+                session.client().note_command(number);
+                match run.run(&mut Context { router: self, session }, request) {
+                    Answer::Now(reply) => done(reply, session, out),
+                    Answer::Later(later) => Dispatched::Later(later),
+                }
+            }
+        }
+    }
+
+    /// Answers a request for a command that there is not.
+    pub fn refuse_unknown(&self, session: &Session, request: &Request<'_>, out: &mut Output) {
+        out.reply(unknown_command(request), session.protocol());
+    }
+
+    /// A request whose keys are in one slot.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
+    fn on_slot(
+        &self,
+        session: &mut Session,
+        slot: Slot,
+        command: &'static Command,
+        run: OnSlot,
+        request: &Request<'_>,
+        now_unix_ms: u64,
+        out: &mut Output,
+        deferred: &mut Deferred,
+    ) -> Dispatched {
+        let is_write = command.flags.contains(Flags::WRITE);
+        if is_write && self.cluster.replicas > 1 {
+            self.note_write(session, slot);
+        }
+        if !self.is_here(slot, deferred) {
+            return self.elsewhere(session, slot, command, request, out, deferred);
+        }
+        if is_write && self.cluster.write_acks > 1 {
+            return self.write_here(session, slot, command, run, request, now_unix_ms, out, deferred);
+        }
+        match self.run_here(slot, command, run, request, now_unix_ms, session.protocol(), out) {
+            Ran::Done | Ran::Written(_) => Dispatched::Done,
+            Ran::Failed => Dispatched::Failed,
+            Ran::NotActing => self.elsewhere(session, slot, command, request, out, deferred),
+        }
+    }
+
+    /// A write that others must have before it is answered.
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
+    fn write_here(
+        &self,
+        session: &Session,
+        slot: Slot,
+        command: &'static Command,
+        run: OnSlot,
+        request: &Request<'_>,
+        now_unix_ms: u64,
+        out: &mut Output,
+        deferred: &mut Deferred,
+    ) -> Dispatched {
+        let mut reply = Output::default();
+        let ran = self.run_here(slot, command, run, request, now_unix_ms, session.protocol(), &mut reply);
+        if let Ran::Written(ticket) = ran {
+            deferred.written(Reply::Encoded(reply.into_bytes()), ticket, self.services.clock.monotonic_us());
+            return Dispatched::Deferred;
+        }
+        out.append(reply);
+        match ran {
+            Ran::Failed => Dispatched::Failed,
+            Ran::NotActing => self.elsewhere(session, slot, command, request, out, deferred),
+            Ran::Done | Ran::Written(_) => Dispatched::Done,
+        }
+    }
+
+    /// A request on a slot that this node does not act for, or that has to wait behind others.
+    #[cold]
+    fn elsewhere(
+        &self,
+        session: &Session,
+        slot: Slot,
+        command: &'static Command,
+        request: &Request<'_>,
+        out: &mut Output,
+        deferred: &mut Deferred,
+    ) -> Dispatched {
+        if session.port() == Port::Cluster
+            && matches!(self.cluster.routes.of(slot), Where::There(_))
+            && let Some(address) = self.cluster.redirects.redirect(slot, session)
+        {
+            return reject(Reply::Error(format!("MOVED {slot} {address}").into()), session, out);
+        }
+        deferred.defer(slot, command, request, session.protocol());
+        Dispatched::Deferred
+    }
+
+    /// Whether a request on the slot may be executed here and now, as far as is known.
+    #[inline]
+    fn is_here(&self, slot: Slot, deferred: &Deferred) -> bool {
+        self.cluster.routes.of(slot) == Where::Here && !deferred.may_touch(slot)
+    }
+
+    fn note_write(&self, session: &mut Session, slot: Slot) {
+        match self.cluster.routes.of(slot) {
+            Where::Here => session.written_mut().note(slot),
+            _ => session.written_mut().note_elsewhere(slot, self.cluster.links.losses()),
+        }
+    }
+
+    fn note_writes(&self, session: &mut Session, command: &Command, request: &Request<'_>) {
+        if self.cluster.replicas > 1 && command.flags.contains(Flags::WRITE) {
+            for place in command.keys.places(request.len()) {
+                self.note_write(session, Slot::of(request.arg(place)));
+            }
+        }
+    }
+
+    fn walk(self: &Arc<Self>, session: &mut Session, command: &'static Command, request: &Request<'_>) -> walk::Walk {
+        if self.cluster.replicas > 1 && command.flags.contains(Flags::WRITE) {
+            Slot::all().for_each(|slot| self.note_write(session, slot));
+        }
+        let (protocol, client) = (session.protocol(), session.client().id());
+        let is_local = session.port() == Port::Cluster;
+        walk::Walk { router: self.clone(), command, request: request.to_owned(), protocol, client, is_local }
+    }
+
+    /// Why a request is not executed, if it is not: its arity, then AUTH, as Redis has it.
+    #[inline]
+    fn refusal(&self, session: &Session, command: &Command, request: &Request<'_>) -> Option<Reply<'static>> {
+        if !command.accepts(request.len()) {
+            return Some(command.wrong_arity());
+        }
+        let may_run = session.is_authenticated()
+            || command.flags.contains(Flags::NO_AUTH)
+            || !session.must_authenticate(&*self.services.settings);
+        if !may_run {
+            return Some(NOT_AUTHENTICATED);
+        }
+        None
+    }
+}
+
+/// Decides which slot a request runs on.
+#[inline]
+fn place(keys: Keys, request: &Request<'_>) -> Place {
+    let mut slots = keys.places(request.len()).map(|place| Slot::of(request.arg(place)));
+    // A command that is executed on a slot names at least one key: the arity says so.
+    let Some(first) = slots.next() else { return Place::Many };
+    if slots.all(|slot| slot == first) { Place::One(first) } else { Place::Many }
+}
+
+#[inline]
+fn done(reply: Reply<'_>, session: &Session, out: &mut Output) -> Dispatched {
+    let dispatched = if reply.is_error() { Dispatched::Failed } else { Dispatched::Done };
+    out.reply(reply, session.protocol());
+    dispatched
+}
+
+fn reject(reply: Reply<'static>, session: &Session, out: &mut Output) -> Dispatched {
+    out.reply(reply, session.protocol());
+    Dispatched::Rejected
+}

@@ -1,0 +1,288 @@
+//! The entries of one slot, and the rules by which effects and snapshots change them.
+
+use hashbrown::HashTable;
+use ring::{
+    context::{Keep, SlotContext, join_rule},
+    dot::Dot,
+    effect::Op,
+    fold::Fold,
+    id::Origin,
+    replica::Entries,
+};
+
+use super::{
+    deadlines::Deadlines,
+    entry::{AccessTime, Content, Entry, PackedDot, PackedOrigin, Source},
+    index::{Index, Place, hash_key},
+    snapshot::SlotSnapshot,
+};
+use crate::types::Kind;
+
+/// A slot's table of origins; one that finds no place stands in the entry itself.
+const MAX_ORIGINS: usize = 256;
+
+/// The entries of one slot.
+#[derive(Debug)]
+pub struct SlotEntries {
+    index: Index,
+    deadlines: Deadlines,
+    origins: Vec<Origin>,
+    entry_bytes: usize,
+}
+
+impl SlotEntries {
+    pub(super) fn new(seed: u64) -> SlotEntries {
+        SlotEntries { index: Index::new(seed), deadlines: Deadlines::new(), origins: Vec::new(), entry_bytes: 0 }
+    }
+
+    /// How many entries are held, those past their deadline included.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.index.len() == 0
+    }
+
+    /// How many entries have a deadline.
+    pub fn expires(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// How many bytes the entries and their index take, as the allocator gives them.
+    pub fn bytes(&self) -> usize {
+        self.entry_bytes + self.index.allocated_bytes() + self.deadlines.allocated_bytes()
+    }
+
+    #[cfg(test)]
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entry_bytes
+    }
+
+    /// The fold of all entries, computed anew: what the fold kept by every change has to be.
+    pub fn recomputed_fold(&self) -> Fold {
+        let mut fold = Fold::default();
+        self.index.iter().for_each(|entry| fold.toggle(entry.key(), self.dot(entry)));
+        fold
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        hash_key(self.index.seed(), key)
+    }
+
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        self.index.find(hash, key)
+    }
+
+    pub(super) fn entry(&self, place: Place) -> &Entry {
+        self.index.entry(place)
+    }
+
+    pub(super) fn touch(&mut self, place: Place, now: AccessTime) {
+        self.index.entry_mut(place).touch(now);
+    }
+
+    /// The version of an entry.
+    pub(super) fn dot(&self, entry: &Entry) -> Dot {
+        let packed = entry.dot();
+        let origin = match packed.origin {
+            PackedOrigin::Index(index) => self.origins[usize::from(index)],
+            PackedOrigin::Wide(origin) => origin,
+        };
+        Dot::new(packed.hlc, origin)
+    }
+
+    /// The earliest deadline of any entry.
+    pub(super) fn earliest_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(deadline, _)| deadline)
+    }
+
+    /// An entry whose deadline has come, with its key's hash.
+    pub(super) fn due(&self, now: u64) -> Option<(u64, Place)> {
+        let (deadline, hash) = self.deadlines.first().filter(|&(deadline, _)| deadline <= now)?;
+        let place = self.index.find_by(hash, |entry| entry.deadline() == deadline && self.hash(entry.key()) == hash);
+        Some((hash, place.expect("a deadline is taken out with its entry")))
+    }
+
+    /// Gives a key a new version, whatever it had.
+    pub(super) fn put(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        content: Content<'_>,
+        dot: Dot,
+        access: AccessTime,
+        fold: &mut Fold,
+    ) {
+        let packed = self.pack(dot);
+        let deadline = content.deadline;
+        match self.find(hash, key) {
+            Some(place) => {
+                self.replace(hash, place, deadline, dot, fold, |entry| {
+                    if !entry.overwrite(key, &content, packed, access) {
+                        *entry = Entry::new(key, content, packed, access);
+                    }
+                });
+            }
+            None => {
+                let entry = Entry::new(key, content, packed, access);
+                self.entry_bytes += entry.allocated_bytes();
+                self.index.insert(hash, entry);
+                self.add_deadline(deadline, hash);
+                fold.toggle(key, dot);
+            }
+        }
+    }
+
+    /// Gives an entry another deadline, as a new version of the same value.
+    pub(super) fn set_deadline(&mut self, hash: u64, place: Place, deadline: u64, dot: Dot, fold: &mut Fold) {
+        let packed = self.pack(dot);
+        self.replace(hash, place, deadline, dot, fold, |entry| *entry = entry.with_deadline(deadline, packed));
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, place: Place, fold: &mut Fold) {
+        let entry = self.index.remove(place);
+        self.entry_bytes -= entry.allocated_bytes();
+        fold.toggle(entry.key(), self.dot(&entry));
+        self.remove_deadline(entry.deadline(), hash);
+        if self.index.len() == 0 {
+            self.origins = Vec::new();
+        }
+    }
+
+    fn replace(
+        &mut self,
+        hash: u64,
+        place: Place,
+        deadline: u64,
+        dot: Dot,
+        fold: &mut Fold,
+        change: impl FnOnce(&mut Entry),
+    ) {
+        let old = self.index.entry(place);
+        let (old_deadline, old_bytes) = (old.deadline(), old.allocated_bytes());
+        fold.toggle(old.key(), self.dot(old));
+        let entry = self.index.entry_mut(place);
+        change(entry);
+        fold.toggle(entry.key(), dot);
+        self.entry_bytes = self.entry_bytes - old_bytes + entry.allocated_bytes();
+        if old_deadline != deadline {
+            self.remove_deadline(old_deadline, hash);
+            self.add_deadline(deadline, hash);
+        }
+    }
+
+    /// Removes all entries whose version is as asked for; linear in the number of entries.
+    fn remove_if(&mut self, fold: &mut Fold, goes: impl Fn(&[u8], Dot) -> bool) {
+        let going = self.index.iter().filter(|entry| goes(entry.key(), self.dot(entry)));
+        let going: Vec<Box<[u8]>> = going.map(|entry| entry.key().into()).collect();
+        for key in going {
+            let hash = self.hash(&key);
+            if let Some(place) = self.find(hash, &key) {
+                self.remove(hash, place, fold);
+            }
+        }
+    }
+
+    fn pack(&mut self, dot: Dot) -> PackedDot {
+        // The last origin is the one that writes now, almost always.
+        let index = self.origins.iter().rposition(|&origin| origin == dot.origin).or_else(|| {
+            (self.origins.len() < MAX_ORIGINS).then(|| {
+                self.origins.push(dot.origin);
+                self.origins.len() - 1
+            })
+        });
+        let origin = index.map_or(PackedOrigin::Wide(dot.origin), |index| PackedOrigin::Index(index as u8));
+        PackedDot { hlc: dot.hlc, origin }
+    }
+
+    fn add_deadline(&mut self, deadline: u64, hash: u64) {
+        if deadline != 0 {
+            self.deadlines.insert(deadline, hash);
+        }
+    }
+
+    fn remove_deadline(&mut self, deadline: u64, hash: u64) {
+        if deadline != 0 {
+            self.deadlines.remove(deadline, hash);
+        }
+    }
+}
+
+impl Entries for SlotEntries {
+    type Snapshot = SlotSnapshot;
+
+    fn apply(&mut self, dot: Dot, op: &Op<'_>, fold: &mut Fold) {
+        match op {
+            Op::Put { key, kind, value, deadline } => {
+                let hash = self.hash(key);
+                // An effect may write a key twice under its one dot: the later operation holds.
+                let held = self.find(hash, key).is_some_and(|place| self.dot(self.entry(place)) > dot);
+                let kind = Kind::from_number(*kind).expect("effects of unknown kinds are refused on arrival");
+                if !held {
+                    let content = Content { kind, value: Source::Copied(value), deadline: *deadline };
+                    self.put(hash, key, content, dot, AccessTime::at(dot.hlc.unix_ms()), fold);
+                }
+            }
+            Op::Drop { key, saw, .. } => {
+                let hash = self.hash(key);
+                if let Some(place) = self.find(hash, key)
+                    && self.dot(self.entry(place)) == *saw
+                {
+                    self.remove(hash, place, fold);
+                }
+            }
+            Op::Clear { seen } => {
+                if self.index.iter().all(|entry| seen.covers(self.dot(entry))) {
+                    self.clear();
+                    *fold = Fold::default();
+                } else {
+                    self.remove_if(fold, |_, dot| seen.covers(dot));
+                }
+            }
+        }
+    }
+
+    fn snapshot(&self) -> SlotSnapshot {
+        SlotSnapshot::of(self)
+    }
+
+    fn join(&mut self, theirs: SlotSnapshot, my_seen: &SlotContext, their_seen: &SlotContext, fold: &mut Fold) {
+        if !self.is_empty() {
+            let seed = self.index.seed();
+            let mut held: HashTable<&[u8]> = HashTable::with_capacity(theirs.len());
+            for entry in theirs.entries() {
+                held.insert_unique(hash_key(seed, entry.key), entry.key, |key| hash_key(seed, key));
+            }
+            self.remove_if(fold, |key, dot| {
+                their_seen.covers(dot) && held.find(hash_key(seed, key), |other| *other == key).is_none()
+            });
+        }
+        for entry in theirs.entries() {
+            let hash = self.hash(entry.key);
+            let place = self.find(hash, entry.key);
+            let mine = place.map(|place| self.dot(self.entry(place)));
+            match join_rule(mine, Some(entry.dot), my_seen, their_seen) {
+                Keep::Mine => {}
+                Keep::Theirs => {
+                    let content = Content { kind: entry.kind, value: entry.value.clone(), deadline: entry.deadline };
+                    self.put(hash, entry.key, content, entry.dot, AccessTime::at(entry.dot.hlc.unix_ms()), fold);
+                }
+                Keep::Neither => {
+                    if let Some(place) = place {
+                        self.remove(hash, place, fold);
+                    }
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = SlotEntries::new(self.index.seed());
+    }
+}

@@ -1,0 +1,382 @@
+//! This node's entries: 16384 slots in shards, each shard under one short lock.
+//!
+//! ```text
+//!  Store ─┬─ shard 0 ─┬─ slots 0..64: Replica<SlotEntries>, role, context, fold, entries
+//!         │           ├─ clock, random, totals
+//!         │           └─ outbox: what the peers are to be told
+//!         ├─ shard 1 …
+//!         ├─ lanes:  per peer, what waits in all shards together
+//!         └─ memory: the sum of bytes and its limit
+//! ```
+//!
+//! A command executes on the thread that read it, under the lock of its slot's shard, and only where the slot's role
+//! is acting, checked under that same hold. What it writes becomes one effect with one dot, encoded once and appended
+//! to the outboxes of the slot's peers before the lock is given back: entry, context, fold and effect are one step.
+//! With nobody to tell nothing is encoded.
+//!
+//! Shards are ranges of slots, so that a walk over all slots stays with one lock for a while. CRC16 spreads keys over
+//! the slots, so ranges are as evenly used as any other choice. With 256 shards two of sixteen threads want the same
+//! lock at the same moment only rarely.
+//!
+//! The store knows slots, roles, dots and the time it is told. It does not know the view, the commands, the Redis
+//! protocol or where peers are. No lock is held across an await: nothing here is asynchronous.
+
+mod deadlines;
+mod entries;
+mod entry;
+mod index;
+mod maintenance;
+mod memory;
+mod outbox;
+mod shard;
+mod snapshot;
+mod txn;
+
+use std::{fmt, sync::Arc, sync::atomic::AtomicUsize};
+
+use parking_lot::{Mutex, MutexGuard};
+use ring::{
+    codec::Malformed,
+    context::SlotContext,
+    effect::{EffectRef, Op},
+    hlc::{Hlc, HlcClock},
+    id::{Origin, Peer, PeerSet},
+    replica::{Joined, Received, Replica, Role},
+    slot::{SLOTS, Slot},
+};
+
+use self::{memory::Memory, outbox::Lanes, shard::Shard};
+use crate::types::Kind;
+
+pub use self::{
+    entries::SlotEntries,
+    maintenance::Expired,
+    memory::{OutOfMemory, Policy},
+    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT},
+    shard::Totals,
+    snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
+    txn::{SlotTxn, SlotView},
+};
+
+/// How many shards there are.
+pub const SHARDS: usize = 256;
+/// How many neighbouring slots make a shard.
+pub const SLOTS_PER_SHARD: usize = SLOTS / SHARDS;
+
+/// A version from so far ahead is damage or malice, not skew: taking it in would move this node's clock there too.
+const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How a store is set up.
+pub struct Settings {
+    /// The seed of hashes and samples; secret, so that nobody can choose keys that collide.
+    pub seed: u64,
+    /// How many bytes the entries may take; 0 is no limit.
+    pub max_memory_bytes: u64,
+    /// What happens beyond that.
+    pub policy: Policy,
+    /// How many bytes may wait for one peer before its lane overflows.
+    pub lane_window_bytes: usize,
+    /// Who is told what happens to the lanes.
+    pub events: Arc<dyn Events>,
+}
+
+/// What the store has to say to those who drive it. Called under a shard's lock: it has to be quick (set a flag, wake
+/// a task) and must not call the store.
+pub trait Events: Send + Sync {
+    /// Something waits for this peer, after its sender had found nothing.
+    fn wake(&self, peer: Peer);
+    /// More than the window waited for this peer: its lane takes in nothing more and is to be closed.
+    fn overflowed(&self, peer: Peer);
+}
+
+/// For a store without peers.
+impl Events for () {
+    fn wake(&self, _: Peer) {}
+    fn overflowed(&self, _: Peer) {}
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Executed<R> {
+    /// It ran.
+    Done {
+        /// What it returned.
+        result: R,
+        /// Its write, if it wrote.
+        ticket: Option<Ticket>,
+    },
+    /// It did not run: this node does not act for the slot.
+    NotActing,
+}
+
+/// A write, to wait for its acknowledgements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// The slot.
+    pub slot: Slot,
+    /// Its shard.
+    pub shard: u16,
+    /// The number of the effect among those that the shard shipped. A peer of `counting` was sent it by a batch with
+    /// a mark of this shard for which `after < seq <= mark.seq`.
+    pub seq: u64,
+    /// The peers that were told and whose acknowledgements count.
+    pub counting: PeerSet,
+    /// The time of the write.
+    pub hlc: Hlc,
+}
+
+/// What is to be known of one slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotFigures {
+    /// This node's role.
+    pub role: Role,
+    /// Entries held.
+    pub keys: usize,
+    /// Bytes that they take.
+    pub bytes: usize,
+}
+
+/// This node's entries.
+pub struct Store {
+    shards: Box<[Padded<Mutex<Shard>>]>,
+    lanes: Lanes,
+    memory: Memory,
+    events: Arc<dyn Events>,
+    /// Where expiry and eviction go on.
+    next_expiry: AtomicUsize,
+    next_eviction: AtomicUsize,
+}
+
+/// On cache lines of its own (two, since processors fetch them in pairs).
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl Store {
+    /// An empty store: every slot is absent.
+    pub fn new(settings: Settings) -> Store {
+        let shard = |number| Padded(Mutex::new(Shard::new(number, settings.seed)));
+        Store {
+            shards: (0..SHARDS).map(shard).collect(),
+            lanes: Lanes::new(settings.lane_window_bytes),
+            memory: Memory::new(SHARDS, settings.max_memory_bytes, settings.policy),
+            events: settings.events,
+            next_expiry: AtomicUsize::new(0),
+            next_eviction: AtomicUsize::new(0),
+        }
+    }
+
+    // --- commands ---
+
+    /// Runs a command on a slot, if this node acts for it.
+    pub fn execute<R>(&self, slot: Slot, now_unix_ms: u64, run: impl FnOnce(&mut SlotTxn<'_>) -> R) -> Executed<R> {
+        let mut shard = self.shard(slot);
+        if shard.slot(slot).role() != Role::Acting {
+            return Executed::NotActing;
+        }
+        let (result, ticket) = self.run(&mut shard, slot, now_unix_ms, run);
+        Executed::Done { result, ticket }
+    }
+
+    /// Everything that happened in a slot until now, as one write; none if this node does not act for it.
+    pub fn latest(&self, slot: Slot) -> Option<Ticket> {
+        let shard = self.shard(slot);
+        let replica = shard.slot(slot);
+        let counting = replica.counting().intersection(shard.outbox.open_peers());
+        let ticket = Ticket {
+            slot,
+            shard: (slot.index() / SLOTS_PER_SHARD) as u16,
+            seq: shard.outbox.seq(),
+            counting,
+            hlc: replica.seen().latest(),
+        };
+        (replica.role() == Role::Acting).then_some(ticket)
+    }
+
+    /// Looks at a copy of a slot, whatever its role.
+    pub fn read<R>(&self, slot: Slot, now_unix_ms: u64, look: impl FnOnce(SlotView<'_>) -> R) -> R {
+        let shard = self.shard(slot);
+        look(SlotView { replica: shard.slot(slot), now: now_unix_ms })
+    }
+
+    // --- the other copies ---
+
+    /// Takes in an effect as it arrived. The flag says whether the copy counts towards write quorums then.
+    pub fn receive(&self, bytes: &[u8], now_unix_ms: u64) -> Result<(Slot, Received, bool), Malformed> {
+        let effect = EffectRef::decode(bytes)?;
+        let slot = effect.header.slot;
+        check_time(effect.header.dot.hlc, now_unix_ms)?;
+        if effect.ops().any(|op| matches!(op, Op::Put { kind, .. } if Kind::from_number(kind).is_none())) {
+            return Err(Malformed("unknown kind of value"));
+        }
+        Ok(self.with_copy(slot, |replica, clock| {
+            let received = replica.receive(bytes, &effect, clock);
+            (slot, received, replica.counts())
+        }))
+    }
+
+    /// The context and the entries of a slot, at one moment.
+    pub fn snapshot(&self, slot: Slot) -> (SlotContext, SlotSnapshot) {
+        self.shard(slot).slot(slot).snapshot()
+    }
+
+    /// Merges a snapshot of another copy in and replays what was parked; `None` if the copy that it was meant for, the
+    /// one of that tenure, is not here any more.
+    pub fn join(
+        &self,
+        slot: Slot,
+        origin: Origin,
+        seen: &SlotContext,
+        entries: SlotSnapshot,
+        now_unix_ms: u64,
+    ) -> Result<Option<Joined>, Malformed> {
+        check_time(seen.latest(), now_unix_ms)?;
+        Ok(self.with_copy(slot, |replica, clock| replica.is_of(origin).then(|| replica.join(seen, entries, clock))))
+    }
+
+    /// Changes a slot's role or peers.
+    pub fn with_replica<R>(&self, slot: Slot, change: impl FnOnce(&mut Replica<SlotEntries>) -> R) -> R {
+        self.with_copy(slot, |replica, _| change(replica))
+    }
+
+    // --- lanes ---
+
+    /// From now on what happens is told to this peer. What happened before is not: copies are to be compared.
+    pub fn open_lane(&self, peer: Peer) {
+        self.close_lane(peer);
+        self.lanes.reset(peer);
+        self.shards.iter().for_each(|shard| shard.0.lock().outbox.open(peer));
+    }
+
+    /// Tells this peer nothing more, and frees what waits for it.
+    pub fn close_lane(&self, peer: Peer) {
+        self.shards.iter().for_each(|shard| shard.0.lock().outbox.close(peer, &self.lanes));
+    }
+
+    /// Whether more waited for a peer than the window since its lane was opened.
+    pub fn lane_overflowed(&self, peer: Peer) -> bool {
+        self.lanes.overflowed(peer)
+    }
+
+    /// How many bytes wait for a peer.
+    pub fn lane_bytes(&self, peer: Peer) -> usize {
+        self.lanes.waiting_bytes(peer)
+    }
+
+    /// Takes what waits for a peer, about `max_bytes` of it, more only where a single record is larger; none if
+    /// nothing waits, and then [`Events::wake`] says when it is worth asking again. To be called by one sender at a
+    /// time.
+    pub fn drain(&self, peer: Peer, max_bytes: usize) -> Option<Batch> {
+        if self.lanes.overflowed(peer) {
+            return None;
+        }
+        let take = |shard: usize, max_bytes, batch: &mut Batch| {
+            self.shards[shard].0.lock().outbox.take(peer, max_bytes, batch)
+        };
+        self.lanes.drain(peer, max_bytes, take)
+    }
+
+    /// Tells a peer, between the effects, how this copy of a slot stands; false if its lane is closed.
+    pub fn compare_record(&self, slot: Slot, peer: Peer) -> bool {
+        let mut shard = self.shard(slot);
+        let digest = shard.slot(slot).digest();
+        shard.outbox.compare(peer, slot, digest, &self.lanes, &*self.events)
+    }
+
+    // --- figures and limits ---
+
+    /// What one slot holds.
+    pub fn slot_figures(&self, slot: Slot) -> SlotFigures {
+        let shard = self.shard(slot);
+        let replica = shard.slot(slot);
+        SlotFigures { role: replica.role(), keys: replica.entries().len(), bytes: replica.entries().bytes() }
+    }
+
+    /// What the node holds and did, shard by shard.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.shards.iter().for_each(|shard| totals.add(&shard.0.lock().totals));
+        totals
+    }
+
+    /// How many bytes the entries and their indexes take, as the allocator gives them.
+    pub fn memory_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.0.lock().totals.bytes).sum()
+    }
+
+    /// How many bytes the entries may take; 0 is no limit.
+    pub fn max_memory_bytes(&self) -> u64 {
+        self.memory.max_bytes()
+    }
+
+    /// What happens beyond that.
+    pub fn policy(&self) -> Policy {
+        self.memory.policy()
+    }
+
+    /// Sets both.
+    pub fn limit_memory(&self, max_bytes: u64, policy: Policy) {
+        self.memory.limit(SHARDS, max_bytes, policy);
+        self.shards.iter().for_each(|shard| shard.0.lock().report_bytes(&self.memory));
+    }
+
+    fn shard(&self, slot: Slot) -> MutexGuard<'_, Shard> {
+        self.shards[slot.index() / SLOTS_PER_SHARD].0.lock()
+    }
+
+    /// Lends a slot that acts, and ships what was written.
+    fn run<R>(
+        &self,
+        shard: &mut Shard,
+        slot: Slot,
+        now: u64,
+        run: impl FnOnce(&mut SlotTxn<'_>) -> R,
+    ) -> (R, Option<Ticket>) {
+        shard.change(slot, &self.memory, |shard, at| {
+            let Shard { clock, writer, totals, random, earliest_deadline, slots, outbox, .. } = shard;
+            let replica = &mut slots[at];
+            let (ship_to, counting) = (replica.ship_to().intersection(outbox.open_peers()), replica.counting());
+            let ships = !ship_to.is_empty();
+            let counting_copies = counting.intersection(ship_to).len();
+            let dot = None;
+            let mut txn =
+                SlotTxn { replica, clock, writer, totals, random, earliest_deadline, now, dot, ships, counting_copies };
+            let result = run(&mut txn);
+            let dot = txn.dot;
+            let ticket = dot.map(|dot| {
+                let mut reached = PeerSet::EMPTY;
+                if ships {
+                    writer.finish();
+                    reached = outbox.ship(writer, ship_to, &self.lanes, &*self.events);
+                    writer.release();
+                }
+                let shard = (slot.index() / SLOTS_PER_SHARD) as u16;
+                Ticket { slot, shard, seq: outbox.seq(), counting: counting.intersection(reached), hlc: dot.hlc }
+            });
+            (result, ticket)
+        })
+    }
+
+    fn with_copy<R>(&self, slot: Slot, change: impl FnOnce(&mut Replica<SlotEntries>, &mut HlcClock) -> R) -> R {
+        self.shard(slot).change(slot, &self.memory, |shard, at| {
+            let result = change(&mut shard.slots[at], &mut shard.clock);
+            // Whatever came in or began to act here may be due.
+            let earliest = shard.slots[at].entries().earliest_deadline().unwrap_or(u64::MAX);
+            shard.earliest_deadline = shard.earliest_deadline.min(earliest);
+            result
+        })
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
+fn check_time(hlc: Hlc, now_unix_ms: u64) -> Result<(), Malformed> {
+    let ahead = hlc.unix_ms().saturating_sub(now_unix_ms) > MAX_AHEAD_MS;
+    if ahead { Err(Malformed("a time far ahead of this node's clock")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! What a shard has to tell its peers, in the order in which it happened.
+//!
+//! ```text
+//!   commands ─► shard 0: buffer for p1 ┐                         ┌► lane to p1
+//!               shard 0: buffer for p2 │  dirty shards, bytes,   │
+//!   commands ─► shard 1: buffer for p1 ├─ window, per peer ──────┤
+//!               shard 1: buffer for p2 ┘        (Lanes)          └► lane to p2
+//! ```
+//!
+//! A buffer is filled under its shard's lock by whoever executes, so that a slot's effects lie in it in the order of
+//! their dots, and is emptied by the one sender of its peer. Each record is framed: `u8 tag · u32 length · bytes`,
+//! numbers little-endian. Tag 1 is an effect; tag 2 is a comparison, `u16 slot · u64 digest of seen · u64 fold`, which
+//! says how the copy stood between the two effects that it lies between. Small values are copied once per peer,
+//! large ones travel by reference.
+//!
+//! A lane never skips. When a peer has more than the window waiting in all shards together, its lane overflows:
+//! nothing more is taken in, what waits is freed when the lane is closed, and after opening it again the copies are
+//! compared. A dead peer so costs at most the window.
+//!
+//! # What a peer has got
+//!
+//! A shard numbers the effects that it ships, to whomever. A [`Mark`] says that a peer was sent all of its effects of
+//! a shard with a number above `after` and up to `seq`; `after` is where the lane was opened, so an effect that was
+//! lost with a former lane never counts as sent with the next one.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+
+use bytes::{Bytes, BytesMut};
+use ring::{
+    effect::{Header, Op},
+    id::{MAX_PEERS, Peer, PeerSet},
+    replica::Digest,
+    slot::Slot,
+};
+
+use super::{Events, SHARDS};
+
+/// A frame with an effect.
+pub const TAG_EFFECT: u8 = 1;
+/// A frame with a comparison.
+pub const TAG_COMPARE: u8 = 2;
+
+/// Small records are collected up to this size before they become a piece of their own.
+const PIECE_BYTES: usize = 64 << 10;
+const FRAME_HEAD: usize = 5;
+
+/// Up to where a peer was sent a shard's effects: all of its own with a number in `after < number <= seq`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The shard.
+    pub shard: u16,
+    /// The number of the shard's last effect when the lane was opened.
+    pub after: u64,
+    /// The number of the last effect that went.
+    pub seq: u64,
+}
+
+/// What a sender took for its peer: whole frames, in order per shard.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Batch {
+    /// The bytes, to be sent one behind the other.
+    pub bytes: Vec<Bytes>,
+    /// How far the batch goes in each shard that it has something of.
+    pub marks: Vec<Mark>,
+}
+
+impl Batch {
+    /// How many bytes the batch has.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.iter().map(Bytes::len).sum()
+    }
+}
+
+/// What the peers have waiting, over all shards.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    window_bytes: usize,
+    lanes: Box<[Lane]>,
+}
+
+/// One peer's share.
+#[derive(Debug, Default)]
+struct Lane {
+    waiting_bytes: AtomicUsize,
+    overflowed: AtomicBool,
+    /// The sender was woken and has not yet found everything empty.
+    awake: AtomicBool,
+    dirty: [AtomicU64; SHARDS / 64],
+    /// The word of `dirty` where the next batch starts.
+    next_word: AtomicUsize,
+}
+
+impl Lanes {
+    pub(super) fn new(window_bytes: usize) -> Lanes {
+        Lanes { window_bytes, lanes: (0..MAX_PEERS).map(|_| Lane::default()).collect() }
+    }
+
+    pub(super) fn waiting_bytes(&self, peer: Peer) -> usize {
+        self.lanes[peer.index()].waiting_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn overflowed(&self, peer: Peer) -> bool {
+        self.lanes[peer.index()].overflowed.load(Ordering::Acquire)
+    }
+
+    /// Makes a lane ready to be opened; it is closed in every shard.
+    pub(super) fn reset(&self, peer: Peer) {
+        let lane = &self.lanes[peer.index()];
+        lane.dirty.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+        lane.awake.store(false, Ordering::SeqCst);
+        lane.overflowed.store(false, Ordering::Release);
+    }
+
+    /// Puts together what waits for a peer, up to `max_bytes` or one record, shard by shard; `take` empties one
+    /// shard's buffer into the batch, up to a size, and says whether something is left.
+    pub(super) fn drain(
+        &self,
+        peer: Peer,
+        max_bytes: usize,
+        mut take: impl FnMut(usize, usize, &mut Batch) -> Taken,
+    ) -> Option<Batch> {
+        let lane = &self.lanes[peer.index()];
+        let mut batch = Batch::default();
+        let mut taken_bytes = 0;
+        let mut words_left = lane.dirty.len();
+        while words_left > 0 && taken_bytes < max_bytes {
+            let word = lane.next_word.load(Ordering::Relaxed) % lane.dirty.len();
+            let mut bits = lane.dirty[word].swap(0, Ordering::SeqCst);
+            while bits != 0 && taken_bytes < max_bytes {
+                let bit = bits & bits.wrapping_neg();
+                bits ^= bit;
+                let taken = take(word * 64 + bit.trailing_zeros() as usize, max_bytes - taken_bytes, &mut batch);
+                taken_bytes += taken.bytes;
+                if taken.more {
+                    lane.dirty[word].fetch_or(bit, Ordering::SeqCst);
+                }
+            }
+            lane.dirty[word].fetch_or(bits, Ordering::SeqCst);
+            if bits == 0 {
+                lane.next_word.store(word + 1, Ordering::Relaxed);
+                words_left -= 1;
+            }
+        }
+        lane.waiting_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
+        if taken_bytes > 0 {
+            return Some(batch);
+        }
+        // Whoever makes a shard dirty from here on finds the sender asleep and wakes it; who did so before is seen.
+        lane.awake.store(false, Ordering::SeqCst);
+        let missed = lane.dirty.iter().any(|word| word.load(Ordering::SeqCst) != 0);
+        if missed && !lane.awake.swap(true, Ordering::SeqCst) {
+            return self.drain(peer, max_bytes, take);
+        }
+        None
+    }
+
+    /// Takes note that so many bytes were dropped.
+    fn dropped(&self, peer: Peer, bytes: usize) {
+        self.lanes[peer.index()].waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Reserves room in the window; none if the lane overflows by it, or has.
+    fn reserve(&self, peer: Peer, bytes: usize, events: &dyn Events) -> bool {
+        let lane = &self.lanes[peer.index()];
+        if lane.overflowed.load(Ordering::Acquire) {
+            return false;
+        }
+        let before = lane.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before + bytes > self.window_bytes || bytes > u32::MAX as usize {
+            lane.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if !lane.overflowed.swap(true, Ordering::AcqRel) {
+                events.overflowed(peer);
+            }
+            return false;
+        }
+        true
+    }
+
+    fn mark_dirty(&self, peer: Peer, shard: usize, events: &dyn Events) {
+        let lane = &self.lanes[peer.index()];
+        let bit = 1 << (shard % 64);
+        let before = lane.dirty[shard / 64].fetch_or(bit, Ordering::SeqCst);
+        if before & bit == 0 && !lane.awake.swap(true, Ordering::SeqCst) {
+            events.wake(peer);
+        }
+    }
+}
+
+/// What was taken from one buffer.
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    pub(super) more: bool,
+}
+
+/// One shard's buffers.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    shard: usize,
+    seq: u64,
+    open: PeerSet,
+    buffers: Vec<Buffer>,
+}
+
+/// What one shard has for one peer.
+#[derive(Debug, Default)]
+struct Buffer {
+    /// The shard's number when the lane was opened.
+    after: u64,
+    /// Small records on their way to become a piece, and the number of the last of them.
+    tail: BytesMut,
+    tail_seq: u64,
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+}
+
+/// Whole records.
+#[derive(Debug)]
+struct Piece {
+    parts: Vec<Bytes>,
+    bytes: usize,
+    seq: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(shard: usize) -> Outbox {
+        Outbox { shard, seq: 0, open: PeerSet::EMPTY, buffers: Vec::new() }
+    }
+
+    pub(super) fn open(&mut self, peer: Peer) {
+        if self.buffers.len() <= peer.index() {
+            self.buffers.resize_with(peer.index() + 1, Buffer::default);
+        }
+        self.buffers[peer.index()] = Buffer { after: self.seq, ..Buffer::default() };
+        self.open.insert(peer);
+    }
+
+    /// The peers whose lanes are open.
+    pub(super) fn open_peers(&self) -> PeerSet {
+        self.open
+    }
+
+    /// The number of the last effect shipped.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Frees what waits for a peer and takes in nothing more.
+    pub(super) fn close(&mut self, peer: Peer, lanes: &Lanes) {
+        if self.open.remove(peer) {
+            let buffer = std::mem::take(&mut self.buffers[peer.index()]);
+            lanes.dropped(peer, buffer.bytes);
+        }
+    }
+
+    /// Ships an effect to these peers, where their lanes are open; returns the peers that will get it.
+    pub(super) fn ship(
+        &mut self,
+        effect: &EffectWriter,
+        peers: PeerSet,
+        lanes: &Lanes,
+        events: &dyn Events,
+    ) -> PeerSet {
+        self.seq += 1;
+        let mut reached = peers.intersection(self.open);
+        for peer in reached.iter() {
+            if lanes.reserve(peer, effect.len(), events) {
+                self.buffers[peer.index()].append(effect, self.seq);
+                lanes.mark_dirty(peer, self.shard, events);
+            } else {
+                reached.remove(peer);
+            }
+        }
+        reached
+    }
+
+    /// Tells a peer how a copy stands now; false if its lane is closed.
+    pub(super) fn compare(
+        &mut self,
+        peer: Peer,
+        slot: Slot,
+        digest: Digest,
+        lanes: &Lanes,
+        events: &dyn Events,
+    ) -> bool {
+        let mut record = [0; FRAME_HEAD + 18];
+        record[0] = TAG_COMPARE;
+        record[1..5].copy_from_slice(&18u32.to_le_bytes());
+        record[5..7].copy_from_slice(&slot.number().to_le_bytes());
+        record[7..15].copy_from_slice(&digest.seen.to_le_bytes());
+        record[15..].copy_from_slice(&digest.fold.0.to_le_bytes());
+        if !self.open.contains(peer) || !lanes.reserve(peer, record.len(), events) {
+            return false;
+        }
+        self.buffers[peer.index()].append_small(&record, self.seq);
+        lanes.mark_dirty(peer, self.shard, events);
+        true
+    }
+
+    /// Moves what waits for a peer to a batch: pieces until `max_bytes` are reached, at least one.
+    pub(super) fn take(&mut self, peer: Peer, max_bytes: usize, batch: &mut Batch) -> Taken {
+        let mut taken = Taken { bytes: 0, more: false };
+        if !self.open.contains(peer) {
+            return taken;
+        }
+        let buffer = &mut self.buffers[peer.index()];
+        let mut seq = None;
+        while taken.bytes < max_bytes {
+            if buffer.pieces.is_empty() {
+                buffer.seal();
+            }
+            let Some(piece) = buffer.pieces.pop_front() else { break };
+            taken.bytes += piece.bytes;
+            buffer.bytes -= piece.bytes;
+            batch.bytes.extend(piece.parts);
+            seq = Some(piece.seq);
+        }
+        batch.marks.extend(seq.map(|seq| Mark { shard: self.shard as u16, after: buffer.after, seq }));
+        taken.more = buffer.bytes > 0;
+        taken
+    }
+}
+
+impl Buffer {
+    fn append(&mut self, effect: &EffectWriter, seq: u64) {
+        if effect.shared.is_empty() {
+            return self.append_small(&effect.bytes, seq);
+        }
+        self.seal();
+        let mut parts = Vec::with_capacity(2 * effect.shared.len() + 1);
+        // The copied parts are slices of one allocation.
+        let copied = Bytes::copy_from_slice(&effect.bytes);
+        let mut from = 0;
+        for (at, value) in &effect.shared {
+            parts.push(copied.slice(from..*at));
+            parts.push(value.clone());
+            from = *at;
+        }
+        if from < copied.len() {
+            parts.push(copied.slice(from..));
+        }
+        self.pieces.push_back(Piece { parts, bytes: effect.len(), seq });
+        self.bytes += effect.len();
+    }
+
+    fn append_small(&mut self, record: &[u8], seq: u64) {
+        self.tail.extend_from_slice(record);
+        self.tail_seq = seq;
+        self.bytes += record.len();
+        if self.tail.len() >= PIECE_BYTES {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let part = self.tail.split().freeze();
+            self.pieces.push_back(Piece { bytes: part.len(), parts: vec![part], seq: self.tail_seq });
+        }
+    }
+}
+
+/// Encodes the one effect of a command, once for all peers. Kept per shard, so that its memory is used again.
+#[derive(Debug, Default)]
+pub(super) struct EffectWriter {
+    bytes: Vec<u8>,
+    /// Large values, each with the place in `bytes` where it belongs.
+    shared: Vec<(usize, Bytes)>,
+}
+
+impl EffectWriter {
+    pub(super) fn start(&mut self, header: &Header) {
+        self.bytes.clear();
+        self.shared.clear();
+        self.bytes.extend_from_slice(&[TAG_EFFECT, 0, 0, 0, 0]);
+        header.encode(&mut self.bytes);
+    }
+
+    pub(super) fn push(&mut self, op: &Op<'_>) {
+        op.encode(&mut self.bytes);
+    }
+
+    /// Adds a put whose value goes by reference; `op` shows the same value.
+    pub(super) fn push_shared(&mut self, op: &Op<'_>, value: Bytes) {
+        op.encode_head(&mut self.bytes);
+        self.shared.push((self.bytes.len(), value));
+    }
+
+    /// Completes the frame.
+    pub(super) fn finish(&mut self) {
+        // A longer effect than the field can say overflows every lane, see `Lanes::reserve`.
+        let len = (self.len() - FRAME_HEAD) as u32;
+        self.bytes[1..FRAME_HEAD].copy_from_slice(&len.to_le_bytes());
+        if self.bytes.capacity() > PIECE_BYTES && self.bytes.len() < PIECE_BYTES / 4 {
+            self.bytes.shrink_to(PIECE_BYTES);
+        }
+    }
+
+    /// Lets go of the large values.
+    pub(super) fn release(&mut self) {
+        self.shared.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() + self.shared.iter().map(|(_, value)| value.len()).sum::<usize>()
+    }
+}

@@ -1,0 +1,145 @@
+//! A shard: a range of slots under one lock, with their clock, their outbox and their counters.
+
+use ring::{
+    hlc::HlcClock,
+    replica::{Replica, Role},
+    slot::Slot,
+};
+
+use super::{
+    SLOTS_PER_SHARD,
+    entries::SlotEntries,
+    memory::Memory,
+    outbox::{EffectWriter, Outbox},
+};
+
+/// What a shard holds and did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Entries held, in any role, those past their deadline included.
+    pub keys: u64,
+    /// Entries held in slots that this node acts for.
+    pub acting_keys: u64,
+    /// Entries with a deadline.
+    pub expires: u64,
+    /// Bytes of entries and their index.
+    pub bytes: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Entries removed because their deadline had come.
+    pub expired: u64,
+    /// Entries removed because memory was short.
+    pub evicted: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Totals) {
+        let Totals { keys, acting_keys, expires, bytes, hits, misses, expired, evicted } = other;
+        self.keys += keys;
+        self.acting_keys += acting_keys;
+        self.expires += expires;
+        self.bytes += bytes;
+        self.hits += hits;
+        self.misses += misses;
+        self.expired += expired;
+        self.evicted += evicted;
+    }
+}
+
+/// A range of slots and what they share.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) clock: HlcClock,
+    pub(super) outbox: Outbox,
+    pub(super) writer: EffectWriter,
+    pub(super) totals: Totals,
+    pub(super) random: Random,
+    /// Not above the deadline of any entry in an acting slot.
+    pub(super) earliest_deadline: u64,
+    pub(super) slots: Vec<Replica<SlotEntries>>,
+    /// For each slot, its number of entries if this node acts for it: what can be evicted.
+    pub(super) acting_keys: [u32; SLOTS_PER_SHARD],
+    /// Bytes by which the store's sum does not yet know of this shard's changes.
+    pub(super) unreported_bytes: i64,
+}
+
+impl Shard {
+    pub(super) fn new(number: usize, seed: u64) -> Shard {
+        let slots = Slot::all().skip(number * SLOTS_PER_SHARD).take(SLOTS_PER_SHARD);
+        Shard {
+            clock: HlcClock::default(),
+            outbox: Outbox::new(number),
+            writer: EffectWriter::default(),
+            totals: Totals::default(),
+            random: Random(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            earliest_deadline: u64::MAX,
+            slots: slots.map(|slot| Replica::absent(slot, SlotEntries::new(seed))).collect(),
+            acting_keys: [0; SLOTS_PER_SHARD],
+            unreported_bytes: 0,
+        }
+    }
+
+    pub(super) fn slot(&self, slot: Slot) -> &Replica<SlotEntries> {
+        &self.slots[slot.index() % SLOTS_PER_SHARD]
+    }
+
+    /// Runs a change of one slot and keeps the totals right.
+    pub(super) fn change<R>(&mut self, slot: Slot, memory: &Memory, change: impl FnOnce(&mut Shard, usize) -> R) -> R {
+        let at = slot.index() % SLOTS_PER_SHARD;
+        let before = Held::by(&self.slots[at]);
+        let result = change(self, at);
+        let after = Held::by(&self.slots[at]);
+        if before != after {
+            self.account(at, before, after);
+        }
+        memory.report(&mut self.unreported_bytes);
+        result
+    }
+
+    fn account(&mut self, at: usize, before: Held, after: Held) {
+        let totals = &mut self.totals;
+        totals.keys = totals.keys - before.keys + after.keys;
+        totals.expires = totals.expires - before.expires + after.expires;
+        totals.bytes = totals.bytes - before.bytes + after.bytes;
+        self.unreported_bytes += after.bytes as i64 - before.bytes as i64;
+        let acting = if after.acting { after.keys } else { 0 };
+        totals.acting_keys = totals.acting_keys - u64::from(self.acting_keys[at]) + acting;
+        self.acting_keys[at] = acting as u32;
+    }
+}
+
+/// What of a slot goes into the totals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Held {
+    acting: bool,
+    keys: u64,
+    expires: u64,
+    bytes: u64,
+}
+
+impl Held {
+    fn by(replica: &Replica<SlotEntries>) -> Held {
+        let entries = replica.entries();
+        Held {
+            acting: replica.role() == Role::Acting,
+            keys: entries.len() as u64,
+            expires: entries.expires() as u64,
+            bytes: entries.bytes() as u64,
+        }
+    }
+}
+
+/// Random numbers for sampling: xorshift64*, seeded, not for secrets.
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}

@@ -1,0 +1,335 @@
+//! One slot, lent to a command under the lock of its shard.
+
+use bytes::Bytes;
+use ring::{
+    dot::Dot,
+    effect::{Cause, Op},
+    hlc::HlcClock,
+    replica::{Entries, Replica},
+    slot::Slot,
+};
+
+use super::{
+    entries::SlotEntries,
+    entry::{AccessTime, Content, Entry, Source},
+    index::Place,
+    outbox::EffectWriter,
+    shard::{Random, Totals},
+};
+use crate::types::{Kind, Value};
+
+/// One slot that this node acts for, lent to a command.
+///
+/// Whatever is written becomes one effect with one dot when the loan ends. A key past its deadline is never shown;
+/// meeting one removes it, by effect, as every removal.
+#[derive(Debug)]
+pub struct SlotTxn<'a> {
+    pub(super) replica: &'a mut Replica<SlotEntries>,
+    pub(super) clock: &'a mut HlcClock,
+    pub(super) writer: &'a mut EffectWriter,
+    pub(super) totals: &'a mut Totals,
+    pub(super) random: &'a mut Random,
+    pub(super) earliest_deadline: &'a mut u64,
+    pub(super) now: u64,
+    /// The dot of the effect, from the first write on.
+    pub(super) dot: Option<Dot>,
+    /// Whether anybody is to be told.
+    pub(super) ships: bool,
+    /// How many other copies are told and count.
+    pub(super) counting_copies: usize,
+}
+
+impl SlotTxn<'_> {
+    /// The time of the command, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> Slot {
+        self.replica.slot()
+    }
+
+    /// How many other copies of the slot are told of its writes and count for them.
+    pub fn counting_copies(&self) -> usize {
+        self.counting_copies
+    }
+
+    /// How many keys there are. As in Redis, those past their deadline count until they are removed.
+    pub fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.entries().is_empty()
+    }
+
+    /// A random number, for commands that draw.
+    pub fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    // --- reading ---
+
+    /// The value of a key, as a command reads it: counts as a use of the entry, and as a hit or a miss.
+    pub fn value(&mut self, key: &[u8]) -> Option<Value<'_>> {
+        let found = self.live(key);
+        let Some((_, place)) = found else {
+            self.totals.misses += 1;
+            return None;
+        };
+        self.totals.hits += 1;
+        let now = AccessTime::at(self.now);
+        self.replica.entries_mut().0.touch(place, now);
+        Some(self.entries().entry(place).value())
+    }
+
+    /// The value of a key, without a trace; several may be looked at together.
+    pub fn peek(&self, key: &[u8]) -> Option<Value<'_>> {
+        view(self.entries(), self.now, key).map(Entry::value)
+    }
+
+    /// When a key's value ends, in milliseconds since the Unix epoch, 0 for never; none if there is no such key.
+    /// Without a trace.
+    pub fn deadline(&self, key: &[u8]) -> Option<u64> {
+        view(self.entries(), self.now, key).map(Entry::deadline)
+    }
+
+    /// The value of a key and when it ends, as a command reads them that goes on to write. Without a trace.
+    pub fn value_and_deadline(&self, key: &[u8]) -> Option<(Value<'_>, u64)> {
+        view(self.entries(), self.now, key).map(|entry| (entry.value(), entry.deadline()))
+    }
+
+    /// Whether there is such a key. Without a trace.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        view(self.entries(), self.now, key).is_some()
+    }
+
+    /// Shows keys from a position on until `count` were looked at, and returns the position to go on from, 0 at the
+    /// end. Positions are below 2^[`SlotTxn::POSITION_BITS`] and stay valid whatever changes: a key that exists from
+    /// the first call to the last is shown exactly once.
+    pub fn scan(&self, position: u64, count: usize, mut show: impl FnMut(&[u8], Value<'_>)) -> u64 {
+        self.entries().index().walk(position, count, |entry| {
+            if !past(entry.deadline(), self.now) {
+                show(entry.key(), entry.value());
+            }
+        })
+    }
+
+    /// How many bits a position of [`SlotTxn::scan`] takes.
+    pub const POSITION_BITS: u32 = super::index::POSITION_BITS;
+
+    /// Every key, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let now = self.now;
+        self.entries().index().iter().filter(move |entry| !past(entry.deadline(), now)).map(Entry::key)
+    }
+
+    /// A key; each is about as likely.
+    pub fn random_key(&mut self) -> Option<&[u8]> {
+        let place = loop {
+            let random = self.random.next();
+            let place = self.entries().index().random(random)?;
+            let entry = self.entries().entry(place);
+            if !past(entry.deadline(), self.now) {
+                break place;
+            }
+            // A dead key that is drawn is removed, so a slot full of them comes to an end.
+            let hash = self.entries().hash(entry.key());
+            self.drop_entry(hash, place, Cause::Expire);
+        };
+        Some(self.entries().entry(place).key())
+    }
+
+    // --- writing ---
+
+    /// Gives a key a string, with a deadline or 0 for none. A deadline that has come removes the key instead.
+    pub fn put(&mut self, key: &[u8], value: &[u8], deadline: u64) {
+        self.put_content(key, Content { kind: Kind::String, value: Source::Copied(value), deadline });
+    }
+
+    /// [`SlotTxn::put`] for a value that was made for it.
+    pub fn put_owned(&mut self, key: &[u8], value: Vec<u8>, deadline: u64) {
+        self.put_content(key, Content { kind: Kind::String, value: Source::Shared(value.into()), deadline });
+    }
+
+    /// Gives an existing key another deadline, 0 for none; one that has come removes it. False if there is no such key.
+    pub fn set_deadline(&mut self, key: &[u8], deadline: u64) -> bool {
+        let Some((hash, place)) = self.live(key) else { return false };
+        if past(deadline, self.now) {
+            self.drop_entry(hash, place, Cause::Delete);
+            return true;
+        }
+        let dot = self.stamp();
+        if self.ships {
+            ship_put(self.writer, key, self.replica.entries().entry(place), deadline);
+        }
+        let (entries, fold) = self.replica.entries_mut();
+        entries.set_deadline(hash, place, deadline, dot, fold);
+        self.note_deadline(deadline);
+        true
+    }
+
+    /// Removes a key; false if there was none.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let found = self.live(key);
+        if let Some((hash, place)) = found {
+            self.drop_entry(hash, place, Cause::Delete);
+        }
+        found.is_some()
+    }
+
+    /// Removes every key.
+    pub fn clear(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.stamp();
+        if self.ships {
+            self.writer.push(&Op::Clear { seen: self.replica.seen().clone() });
+        }
+        // Held implies covered, so all that is here goes.
+        let (entries, fold) = self.replica.entries_mut();
+        entries.clear();
+        *fold = ring::fold::Fold::default();
+    }
+
+    // --- for the store's own work ---
+
+    /// Removes up to `limit` entries whose deadline has come; returns how many.
+    pub(super) fn expire(&mut self, limit: usize) -> usize {
+        let mut count = 0;
+        while count < limit
+            && let Some((hash, place)) = self.entries().due(self.now)
+        {
+            self.drop_entry(hash, place, Cause::Expire);
+            count += 1;
+        }
+        count
+    }
+
+    pub(super) fn evict(&mut self, hash: u64, place: Place) {
+        self.drop_entry(hash, place, Cause::Evict);
+    }
+
+    fn entries(&self) -> &SlotEntries {
+        self.replica.entries()
+    }
+
+    /// Where a key is; one that is past its deadline is removed.
+    fn live(&mut self, key: &[u8]) -> Option<(u64, Place)> {
+        let hash = self.entries().hash(key);
+        let place = self.entries().find(hash, key)?;
+        if past(self.entries().entry(place).deadline(), self.now) {
+            self.drop_entry(hash, place, Cause::Expire);
+            return None;
+        }
+        Some((hash, place))
+    }
+
+    fn put_content(&mut self, key: &[u8], mut content: Content<'_>) {
+        if past(content.deadline, self.now) {
+            self.remove(key);
+            return;
+        }
+        let dot = self.stamp();
+        let shared = content.value.share().cloned();
+        if self.ships {
+            let (kind, value, deadline) = (content.kind as u8, content.value.as_slice(), content.deadline);
+            push_put(self.writer, &Op::Put { key, kind, value, deadline }, shared);
+        }
+        self.note_deadline(content.deadline);
+        let (entries, fold) = self.replica.entries_mut();
+        let hash = entries.hash(key);
+        entries.put(hash, key, content, dot, AccessTime::at(self.now), fold);
+    }
+
+    fn drop_entry(&mut self, hash: u64, place: Place, cause: Cause) {
+        self.stamp();
+        let (entries, fold) = self.replica.entries_mut();
+        if self.ships {
+            let entry = entries.entry(place);
+            self.writer.push(&Op::Drop { key: entry.key(), saw: entries.dot(entry), cause });
+        }
+        entries.remove(hash, place, fold);
+        match cause {
+            Cause::Delete => {}
+            Cause::Expire => self.totals.expired += 1,
+            Cause::Evict => self.totals.evicted += 1,
+        }
+    }
+
+    /// The dot of this loan's effect, given at its first write.
+    fn stamp(&mut self) -> Dot {
+        if let Some(dot) = self.dot {
+            return dot;
+        }
+        let header = self.replica.stamp(self.clock, self.now);
+        if self.ships {
+            self.writer.start(&header);
+        }
+        self.dot = Some(header.dot);
+        header.dot
+    }
+
+    fn note_deadline(&mut self, deadline: u64) {
+        if deadline != 0 {
+            *self.earliest_deadline = deadline.min(*self.earliest_deadline);
+        }
+    }
+}
+
+/// A copy of a slot that is only read, on whichever node holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotView<'a> {
+    pub(super) replica: &'a Replica<SlotEntries>,
+    pub(super) now: u64,
+}
+
+impl<'a> SlotView<'a> {
+    /// The copy: its role, its context, its digest.
+    pub fn replica(self) -> &'a Replica<SlotEntries> {
+        self.replica
+    }
+
+    /// The value of a key; nothing past its deadline is shown.
+    pub fn value(self, key: &[u8]) -> Option<Value<'a>> {
+        view(self.replica.entries(), self.now, key).map(Entry::value)
+    }
+
+    /// When a key's value ends, 0 for never; none if there is no such key.
+    pub fn deadline(self, key: &[u8]) -> Option<u64> {
+        view(self.replica.entries(), self.now, key).map(Entry::deadline)
+    }
+
+    /// Every key, in no order.
+    pub fn keys(self) -> impl Iterator<Item = &'a [u8]> {
+        let live = move |entry: &&Entry| !past(entry.deadline(), self.now);
+        self.replica.entries().index().iter().filter(live).map(Entry::key)
+    }
+}
+
+fn view<'e>(entries: &'e SlotEntries, now: u64, key: &[u8]) -> Option<&'e Entry> {
+    let place = entries.find(entries.hash(key), key)?;
+    Some(entries.entry(place)).filter(|entry| !past(entry.deadline(), now))
+}
+
+fn past(deadline: u64, now: u64) -> bool {
+    deadline != 0 && deadline <= now
+}
+
+fn ship_put(writer: &mut EffectWriter, key: &[u8], entry: &Entry, deadline: u64) {
+    let (value, shared) = match entry.value() {
+        Value::Small(bytes) => (bytes, None),
+        Value::Large(bytes) => (&bytes[..], Some(bytes.clone())),
+    };
+    push_put(writer, &Op::Put { key, kind: entry.kind() as u8, value, deadline }, shared);
+}
+
+fn push_put(writer: &mut EffectWriter, op: &Op<'_>, shared: Option<Bytes>) {
+    match shared {
+        Some(value) => writer.push_shared(op, value),
+        None => writer.push(op),
+    }
+}
