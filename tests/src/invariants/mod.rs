@@ -1,0 +1,61 @@
+//! What must hold, one property a file. The simulator asks after every step that could break it.
+
+mod causality;
+mod content;
+mod convergence;
+mod coverage;
+
+mod fold;
+mod loss;
+mod quorum;
+mod ready;
+mod resurrection;
+mod single_executor;
+
+use std::fmt;
+
+use ring::slot::Slot;
+
+pub use content::what_nothing_removed_is_held;
+pub use convergence::{convergence, nothing_missing, still};
+pub use loss::nothing_lost;
+pub use quorum::{quorum_holds, quorum_visible};
+pub use ready::ready_is_honest;
+pub use single_executor::{sees_acknowledged, single_executor};
+
+use crate::sim::World;
+
+/// A property that does not hold, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The property.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl Violation {
+    /// A violation of this property.
+    pub fn new(invariant: &'static str, seen: String) -> Violation {
+        Violation { invariant, seen }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.seen)
+    }
+}
+
+/// Everything that must hold of one copy at any time.
+pub fn of_copy(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
+    let copy = &world.nodes[node].copies.slots[slot.index()];
+    if !copy.role().holds() {
+        return Ok(());
+    }
+    fold::fold(node, copy)?;
+    coverage::held_is_covered(node, copy)?;
+    coverage::covered_is_incorporated(world, node, copy)?;
+    causality::causality(world, node, copy)?;
+    resurrection::no_resurrection(world, node, copy)
+}

@@ -1,0 +1,8 @@
+//! What the system tests share: the simulator with its invariants, real nodes as processes, and what drives them.
+
+pub mod clients;
+pub mod invariants;
+pub mod load;
+pub mod process;
+pub mod resp;
+pub mod sim;

@@ -1,0 +1,232 @@
+//! What nodes do: they look around, let their machine work, and take in what arrives.
+
+use ring::{
+    control::{Control, Input, Output},
+    effect::EffectRef,
+    id::Peer,
+    replica::Role,
+    slot::Slot,
+};
+
+use super::{
+    mutation::Mutation,
+    network::{Packet, Stream},
+    node::{Copies, Session},
+    world::{World, note},
+};
+use crate::invariants;
+
+impl World {
+    /// A node looks around.
+    pub(super) fn tick(&mut self, at: usize) {
+        if !self.runs(at) {
+            return;
+        }
+        let compare = match self.quiet {
+            true => self.compares,
+            false => self.faults.compare_rounds && self.random.u8(0..8) == 0,
+        };
+        let node = &self.nodes[at];
+        let may_open = self
+            .targets
+            .get(node.targets)
+            .is_some_and(|targets| targets.iter().flatten().all(|&owner| owner == at || node.sessions[owner].open));
+        self.drive(at, |control, copies| {
+            control.handle(Input::MayOpen(may_open), copies);
+            control.tick(copies);
+            if compare {
+                control.handle(Input::CompareRound, copies);
+            }
+        });
+        self.exit_if_done(at);
+    }
+
+    /// Lets a node's machine work and does what it wants done.
+    pub(super) fn drive(&mut self, at: usize, work: impl FnOnce(&mut Control, &mut Copies)) {
+        let node = &mut self.nodes[at];
+        work(&mut node.control, &mut node.copies);
+        let mut publish = false;
+        while let Some(output) = self.nodes[at].control.poll_output() {
+            note!(self, "n{at} {output:?}");
+            publish |= matches!(output, Output::Publish { .. });
+            self.carry_out(at, output);
+        }
+        if publish {
+            let ready = self.nodes[at].ready.clone();
+            for to in 0..self.nodes.len() {
+                if self.nodes[at].sessions[to].open {
+                    self.network.send(at, to, Stream::Control, Packet::Ready { ready: ready.clone() });
+                }
+            }
+        }
+        self.observe_roles(at);
+    }
+
+    fn carry_out(&mut self, at: usize, output: Output) {
+        match output {
+            Output::Send { to, message } => {
+                self.network.send(at, to.index(), Stream::Control, Packet::Control(message))
+            }
+            Output::Fetch { fetch, slot, from, origin } => {
+                self.counts.fetches += 1;
+                self.network.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
+            }
+            Output::CompareRecord { slot, to } => {
+                let digest = self.nodes[at].copies.slots[slot.index()].digest();
+                self.network.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
+            }
+            Output::Publish { slot, ready } => {
+                let set = &mut self.nodes[at].ready;
+                if ready {
+                    set.insert(slot)
+                } else {
+                    set.remove(slot)
+                };
+            }
+            Output::Route { slot, to } => self.nodes[at].route[slot.index()] = to,
+        }
+    }
+
+    fn observe_roles(&mut self, at: usize) {
+        for slot in self.every_slot() {
+            let role = self.nodes[at].copies.slots[slot.index()].role();
+            let before = std::mem::replace(&mut self.roles[at][slot.index()], role);
+            if before == role {
+                continue;
+            }
+            note!(self, "n{at} {slot:?}: {before:?} -> {role:?}");
+            self.counts.opened_empty += usize::from(before == Role::Absent && role.is_ready());
+            if role == Role::Pulling {
+                self.pulls_since[at][slot.index()] = self.step;
+            } else if before == Role::Pulling && role.is_ready() {
+                let since = self.pulls_since[at][slot.index()];
+                self.check(|world| invariants::ready_is_honest(world, at, slot, since));
+            }
+            if role == Role::Acting {
+                self.check(|world| invariants::single_executor(world, at, slot));
+                self.counts.splits += usize::from(self.nodes.iter().filter(|node| node.acts(slot)).count() > 1);
+                self.check(|world| invariants::quorum_visible(world, at, slot));
+            }
+            self.check_copy(at, slot);
+        }
+    }
+
+    /// One packet arrives, if there is one that can.
+    pub(super) fn deliver_one(&mut self) {
+        for _ in 0..4 {
+            if self.network.busy() == 0 {
+                return;
+            }
+            let pick = self.random.usize(0..self.network.busy());
+            let receiver = self.network.receiver(pick);
+            let waits = self.nodes[receiver].up && !self.runs(receiver);
+            if waits || self.network.is_early(pick) || (!self.quiet && self.network.is_stalled(pick, self.step)) {
+                continue;
+            }
+            let (from, to, packet) = self.network.take(pick);
+            if self.nodes[to].up {
+                self.deliver(from, to, packet);
+            }
+            return;
+        }
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+        self.mix(from * 8 + to);
+        note!(self, "n{from} -> n{to} {packet:?}");
+        let peer = Peer(from as u8);
+        match packet {
+            Packet::Hello { id, ready } => {
+                self.notice(to, from);
+                let session = &mut self.nodes[to].sessions[from];
+                *session = Session { open: true, since: self.step, name: session.name + 1, ..Session::default() };
+                self.drive(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
+                let ready = self.nodes[to].ready.clone();
+                self.network.send(to, from, Stream::Control, Packet::Ready { ready });
+            }
+            Packet::Ready { ready } => {
+                let id = self.nodes[from].id;
+                self.drive(to, |control, copies| control.handle(Input::Ready { peer, id, ready }, copies));
+            }
+            Packet::Control(message) => {
+                self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
+            }
+            Packet::Effect { session, position, bytes } => self.deliver_effect(from, to, (session, position), &bytes),
+            Packet::Compare { slot, digest } => {
+                let copy = &self.nodes[to].copies.slots[slot.index()];
+                if copy.role().holds() && copy.digest() != digest {
+                    self.drive(to, |control, copies| control.handle(Input::Differs { slot, from: peer }, copies));
+                }
+            }
+            Packet::Ack { position, not_counting } => self.deliver_ack(from, to, position, &not_counting),
+            Packet::Fetch { fetch, slot, origin } => {
+                let copy = &self.nodes[to].copies.slots[slot.index()];
+                let content = copy.role().holds().then(|| copy.snapshot());
+                self.network.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+            }
+            Packet::Snapshot { fetch, slot, origin, content } => {
+                let two_steps = self.mutation == Some(Mutation::SnapshotInTwoSteps);
+                let late = two_steps.then(|| self.nodes[from].copies.slots[slot.index()].seen().clone());
+                self.drive(to, |control, copies| {
+                    let copy = &mut copies.slots[slot.index()];
+                    let content = content.filter(|_| copy.is_of(origin));
+                    let joined =
+                        content.map(|(seen, entries)| copy.join(&late.unwrap_or(seen), entries, &mut copies.clock));
+                    control.handle(Input::Fetched { fetch, joined }, copies);
+                });
+                self.check_copy(to, slot);
+                self.acknowledge(to, from);
+            }
+        }
+    }
+
+    fn deliver_effect(&mut self, from: usize, to: usize, position: (u64, u64), bytes: &[u8]) {
+        let effect = EffectRef::decode(bytes).expect("effects of the simulator are well-formed");
+        let slot = effect.header.slot;
+        let copies = &mut self.nodes[to].copies;
+        let received = copies.slots[slot.index()].receive(bytes, &effect, &mut copies.clock);
+        note!(self, "n{to} {:?}: {received:?}", effect.header.dot);
+        if received.is_uncertain() {
+            let from = Peer(from as u8);
+            self.drive(to, |control, copies| control.handle(Input::Gap { slot, from }, copies));
+        }
+        self.check_copy(to, slot);
+        let session = &mut self.nodes[to].sessions[from];
+        session.received = position;
+        self.acknowledge(to, from);
+    }
+
+    fn acknowledge(&mut self, at: usize, to: usize) {
+        let node = &self.nodes[at];
+        if node.sessions[to].open {
+            let not_counting = node.copies.slots.iter().filter(|copy| !copy.counts()).map(|copy| copy.slot()).collect();
+            let packet = Packet::Ack { position: node.sessions[to].received, not_counting };
+            self.network.send(at, to, Stream::Control, packet);
+        }
+    }
+
+    fn deliver_ack(&mut self, from: usize, to: usize, (name, position): (u64, u64), not_counting: &[Slot]) {
+        let ignore = self.mutation == Some(Mutation::NotCountingIgnored);
+        let mut done = Vec::new();
+        if self.nodes[to].sessions[from].name != name {
+            return;
+        }
+        self.nodes[to].sessions[from].unacknowledged.retain(|&(at, slot, write)| {
+            let counts = at <= position && (ignore || !not_counting.contains(&slot));
+            if counts {
+                done.push(write);
+            }
+            !counts
+        });
+        for number in done {
+            let write = &mut self.writes[number];
+            if write.counting.contains(Peer(from as u8)) {
+                write.acknowledged_by.insert(Peer(from as u8));
+                if write.acknowledged_by.len() + 1 >= write.quorum && !write.acknowledged {
+                    write.acknowledged = true;
+                    self.check(|world| invariants::quorum_holds(world, number));
+                }
+            }
+        }
+    }
+}

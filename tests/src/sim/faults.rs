@@ -1,0 +1,135 @@
+//! What a run does: each seed draws some kinds of damage and how much of each (swarm testing: Groce, Zhang, Eide, Chen,
+//! Regehr, "Swarm Testing", ISSTA 2012). A run with everything at once hides what a run with two things shows.
+
+use fastrand::Rng;
+use ring::replica::PARK_LIMIT_BYTES;
+
+/// What can happen in one step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Action {
+    /// A client's command.
+    Command,
+    /// A node looks around.
+    Tick,
+    /// A packet arrives.
+    Deliver,
+    /// A node learns of the latest targets.
+    Learn,
+    /// Two nodes find out that their session is over, or one that was down comes back.
+    Notice,
+    /// Targets change.
+    Move,
+    /// A link breaks or heals.
+    Break,
+    /// A node crashes.
+    Crash,
+    /// A node stands still.
+    Pause,
+    /// One direction of one stream stands still.
+    Stall,
+    /// Nodes that were not there join.
+    Join,
+    /// Nodes leave, in good order.
+    Leave,
+    /// A copy loses an entry without its context knowing.
+    Lose,
+    /// All holders of a slot crash, and it comes back to a node that acted for it before.
+    Ruin,
+}
+
+/// What a run does beside commands.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// How many copies of each slot.
+    pub replicas: usize,
+    /// A write asks for at most so many copies.
+    pub most_copies: usize,
+    /// Few keys.
+    pub hot: bool,
+    /// Crashes hit holders.
+    pub aimed: bool,
+    /// Targets tend to go back to what they were.
+    pub fickle: bool,
+    /// At most so many crashes.
+    pub most_crashes: usize,
+    /// Who stands still is given up by others.
+    pub suspicion: bool,
+    /// Copies are compared now and then, and not only where sessions begin.
+    pub compare_rounds: bool,
+    /// How many bytes of effects a copy parks.
+    pub park_limit_bytes: usize,
+    /// How far clocks are apart, in ms.
+    pub skew_ms: u64,
+    weights: Vec<(Action, u32)>,
+}
+
+impl Faults {
+    pub(super) fn draw(random: &mut Rng) -> Faults {
+        let replicas = random.usize(2..4);
+        let weights = draw_weights(random);
+        Faults {
+            replicas,
+            most_copies: random.usize(1..=replicas),
+            hot: random.bool(),
+            aimed: random.bool(),
+            fickle: random.bool(),
+            most_crashes: *random.choice(&[1, 2, 3, usize::MAX]).expect("the list is not empty"),
+            suspicion: random.bool(),
+            compare_rounds: random.u8(0..4) > 0,
+            park_limit_bytes: if random.u8(0..4) == 0 { random.usize(0..200) } else { PARK_LIMIT_BYTES },
+            skew_ms: if random.bool() { 0 } else { random.u64(1..100) },
+            weights,
+        }
+    }
+
+    /// Draws what happens next.
+    pub(super) fn action(&self, random: &mut Rng) -> Action {
+        let total = self.weights.iter().map(|&(_, weight)| weight).sum();
+        let mut drawn = random.u32(0..total);
+        for &(action, weight) in &self.weights {
+            if drawn < weight {
+                return action;
+            }
+            drawn -= weight;
+        }
+        Action::Deliver
+    }
+
+    /// Whether such a thing happens in this run.
+    pub(super) fn has(&self, action: Action) -> bool {
+        self.weights.iter().any(|&(other, _)| other == action)
+    }
+}
+
+/// Weights in tenths of a percent, roughly; damage is there in half of the runs, each kind by itself.
+fn draw_weights(random: &mut Rng) -> Vec<(Action, u32)> {
+    let mut weights = vec![
+        (Action::Command, random.u32(60..240)),
+        (Action::Tick, random.u32(60..200)),
+        (Action::Deliver, random.u32(400..900)),
+        (Action::Learn, random.u32(10..60)),
+        (Action::Notice, random.u32(20..80)),
+    ];
+    let damage = [
+        (Action::Move, 30),
+        (Action::Break, 60),
+        (Action::Crash, 16),
+        (Action::Pause, 20),
+        (Action::Stall, 30),
+        (Action::Join, 10),
+        (Action::Leave, 10),
+        (Action::Lose, 10),
+        (Action::Ruin, 20),
+    ];
+    for (action, most) in damage {
+        let rare = matches!(action, Action::Lose | Action::Ruin);
+        if random.bool() && (!rare || random.bool()) {
+            weights.push((action, random.u32(2..=most)));
+        }
+        if action == Action::Ruin && weights.last().is_some_and(|&(last, _)| last == action) {
+            // Only a slot that has moved away can come back.
+            weights.push((Action::Move, most));
+        }
+    }
+    weights
+}

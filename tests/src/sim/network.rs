@@ -1,0 +1,182 @@
+//! Links between nodes: per direction three queues that keep their order and lose everything when the link breaks.
+
+use std::collections::VecDeque;
+
+use ring::{
+    context::SlotContext,
+    control::{FetchId, Message},
+    dot::Dot,
+    id::{NodeId, Origin},
+    replica::Digest,
+    slot::Slot,
+    slot_set::SlotSet,
+};
+
+use super::model::Ghost;
+
+/// The three streams of a session, each in order by itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stream {
+    /// Effects and compare records.
+    Lane,
+    /// Greetings, messages, acknowledgements, ready bits.
+    Control,
+    /// Snapshots.
+    Bulk,
+}
+
+/// All streams.
+pub(super) const STREAMS: [Stream; 3] = [Stream::Lane, Stream::Control, Stream::Bulk];
+
+/// A snapshot as it travels.
+pub(super) type Snapshot = (SlotContext, (std::collections::BTreeMap<Vec<u8>, Dot>, Ghost));
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub(super) enum Packet {
+    /// The first of a session.
+    Hello { id: NodeId, ready: SlotSet },
+    /// What the sender is ready for now.
+    Ready { ready: SlotSet },
+    /// A message of the control machine.
+    Control(Message),
+    /// An effect at this position of the lane.
+    Effect { session: u64, position: u64, bytes: Vec<u8> },
+    /// A digest at its place in the lane.
+    Compare { slot: Slot, digest: Digest },
+    /// Everything up to this position is taken in; these slots do not count.
+    Ack { position: (u64, u64), not_counting: Vec<Slot> },
+    /// "Send me a snapshot."
+    Fetch { fetch: FetchId, slot: Slot, origin: Origin },
+    /// Here it is.
+    Snapshot { fetch: FetchId, slot: Slot, origin: Origin, content: Option<Snapshot> },
+}
+
+/// All queues of a cluster.
+#[derive(Debug)]
+pub(super) struct Network {
+    nodes: usize,
+    queues: Vec<VecDeque<Packet>>,
+    /// Which queues have something, to pick one without a search.
+    filled: Vec<usize>,
+    place: Vec<usize>,
+    /// Until which step each queue stands still.
+    stalled: Vec<usize>,
+    up: Vec<bool>,
+}
+
+const NOWHERE: usize = usize::MAX;
+
+impl Network {
+    /// A full mesh of links that are up.
+    pub(super) fn new(nodes: usize) -> Network {
+        let queues = nodes * nodes * STREAMS.len();
+        Network {
+            nodes,
+            queues: vec![VecDeque::new(); queues],
+            filled: Vec::new(),
+            place: vec![NOWHERE; queues],
+            stalled: vec![0; queues],
+            up: vec![true; nodes * nodes],
+        }
+    }
+
+    /// Whether the link is up.
+    pub(super) fn is_up(&self, a: usize, b: usize) -> bool {
+        self.up[a.min(b) * self.nodes + a.max(b)]
+    }
+
+    /// Raises a link, or breaks it and loses what is on its way.
+    pub(super) fn set_up(&mut self, a: usize, b: usize, up: bool) {
+        self.up[a.min(b) * self.nodes + a.max(b)] = up;
+        if !up {
+            self.lose(a, b, 0);
+            self.lose(b, a, 0);
+        }
+    }
+
+    /// Loses what one node has sent to another, but for the first `keep` packets of the lane: data of a process that
+    /// died may still arrive.
+    pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
+        for stream in STREAMS {
+            let queue = self.index(from, to, stream);
+            self.queues[queue].truncate(if stream == Stream::Lane { keep } else { 0 });
+            self.mark(queue);
+        }
+    }
+
+    /// Puts a packet on its way.
+    pub(super) fn send(&mut self, from: usize, to: usize, stream: Stream, packet: Packet) {
+        if self.is_up(from, to) {
+            let queue = self.index(from, to, stream);
+            self.queues[queue].push_back(packet);
+            self.mark(queue);
+        }
+    }
+
+    /// How many queues have something.
+    pub(super) fn busy(&self) -> usize {
+        self.filled.len()
+    }
+
+    /// Lets the stream from one node to another stand still; nothing of it is lost.
+    pub(super) fn stall(&mut self, from: usize, to: usize, stream: Stream, until: usize) {
+        let queue = self.index(from, to, stream);
+        self.stalled[queue] = until;
+    }
+
+    /// Whether one of the queues that have something stands still.
+    pub(super) fn is_stalled(&self, pick: usize, step: usize) -> bool {
+        self.stalled[self.filled[pick]] > step
+    }
+
+    /// Whether one of the queues that have something belongs to a session that the receiver does not know of yet.
+    pub(super) fn is_early(&self, pick: usize) -> bool {
+        let queue = self.filled[pick];
+        let control = queue - queue % STREAMS.len() + Stream::Control as usize;
+        queue != control && matches!(self.queues[control].front(), Some(Packet::Hello { .. }))
+    }
+
+    /// The effects on their way from one node to another.
+    pub(super) fn effects(&self, from: usize, to: usize) -> impl Iterator<Item = &[u8]> {
+        self.queues[self.index(from, to, Stream::Lane)].iter().filter_map(|packet| match packet {
+            Packet::Effect { bytes, .. } => Some(&bytes[..]),
+            _ => None,
+        })
+    }
+
+    /// Whom one of the queues that have something leads to.
+    pub(super) fn receiver(&self, pick: usize) -> usize {
+        self.filled[pick] / STREAMS.len() % self.nodes
+    }
+
+    /// Takes the first packet of one of the queues that have something.
+    pub(super) fn take(&mut self, pick: usize) -> (usize, usize, Packet) {
+        let queue = self.filled[pick];
+        let packet = self.queues[queue].pop_front().expect("only queues that have something are listed");
+        self.mark(queue);
+        let pair = queue / STREAMS.len();
+        (pair / self.nodes, pair % self.nodes, packet)
+    }
+
+    fn index(&self, from: usize, to: usize, stream: Stream) -> usize {
+        (from * self.nodes + to) * STREAMS.len() + stream as usize
+    }
+
+    fn mark(&mut self, queue: usize) {
+        match (self.queues[queue].is_empty(), self.place[queue]) {
+            (false, NOWHERE) => {
+                self.place[queue] = self.filled.len();
+                self.filled.push(queue);
+            }
+            (true, place) if place != NOWHERE => {
+                self.filled.swap_remove(place);
+                if let Some(&moved) = self.filled.get(place) {
+                    self.place[moved] = place;
+                }
+                self.place[queue] = NOWHERE;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The end of a run: everything heals and must become as it should be, and then be still.
+
+use super::{
+    node::Standing,
+    world::{World, note},
+};
+use crate::invariants::{self, Violation};
+
+/// Within so many rounds everything must have settled.
+const MOST_ROUNDS: usize = 60;
+
+/// In every so many rounds copies are compared.
+const COMPARE_EVERY: usize = 4;
+
+/// So many packets arrive in one round at most.
+const MOST_PACKETS: usize = 3000;
+
+impl World {
+    /// Everything heals and settles; then the copies must agree, nothing that was promised may be missing, and
+    /// nothing more may be said about it.
+    pub(super) fn settle(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        note!(self, "--- quiet");
+        self.quiet = true;
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                self.heal(a, b);
+            }
+        }
+        for at in 0..self.nodes.len() {
+            if !self.nodes[at].up {
+                self.come_back(at);
+            }
+        }
+        // The last words of a node that died are found by the rounds of compare only; everything else must come about
+        // without them.
+        if self.counts.crashes == 0 {
+            self.settle_until(invariants::nothing_missing, false);
+        }
+        self.settle_until(invariants::convergence, true);
+        self.check(invariants::nothing_lost);
+        self.check(invariants::what_nothing_removed_is_held);
+        self.be_still();
+    }
+
+    fn settle_until(&mut self, goal: fn(&World) -> Result<(), Violation>, compares: bool) {
+        let mut settled = Err(Violation::new("convergence", "no round was run".into()));
+        for round in 0..MOST_ROUNDS {
+            self.compares = compares && round % COMPARE_EVERY == 0;
+            self.quiet_round();
+            settled = goal(self);
+            if self.violation.is_some() || (round > 4 && settled.is_ok()) {
+                break;
+            }
+        }
+        self.check(|_| settled.clone());
+    }
+
+    fn be_still(&mut self) {
+        let before = self.counts.fetches;
+        self.compares = true;
+        for _ in 0..2 {
+            self.quiet_round();
+        }
+        let fetches = self.counts.fetches - before;
+        self.check(|_| invariants::still(fetches));
+    }
+
+    fn quiet_round(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..self.nodes.len() {
+                if a != b {
+                    self.notice(a, b);
+                }
+            }
+        }
+        self.adopt_targets_everywhere();
+        self.round();
+    }
+
+    /// Every node looks around once, then everything on its way arrives.
+    pub(super) fn round(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.tick(at);
+        }
+        for _ in 0..MOST_PACKETS {
+            if self.network.busy() == 0 || self.violation.is_some() {
+                break;
+            }
+            self.deliver_one();
+        }
+    }
+
+    /// Whether every node that leaves has left.
+    pub fn all_left(&self) -> bool {
+        self.nodes.iter().all(|node| node.standing != Standing::Leaving)
+    }
+}

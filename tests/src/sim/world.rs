@@ -1,0 +1,373 @@
+//! The world of one run: nodes, links, clients and damage, all from one seed.
+
+use std::{cell::RefCell, fmt, ops::AddAssign, rc::Rc};
+
+use fastrand::Rng;
+use ring::{
+    control::Control,
+    dot::Dot,
+    id::{NodeId, Peer, PeerSet},
+    replica::{self, Role},
+    slot::Slot,
+    slot_set::SlotSet,
+};
+
+use super::{
+    faults::{Action, Faults},
+    model::{Ghost, Writes},
+    mutation::Mutation,
+    network::Network,
+    node::{Copies, Session, SimNode, Standing},
+};
+use crate::invariants::{self, Violation};
+
+/// One write, as an observer above the cluster knows it.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its version.
+    pub dot: Dot,
+    /// The key, unless it is all of them.
+    pub key: Option<Vec<u8>>,
+    /// Whether it leaves a version of its own.
+    pub puts: bool,
+    /// The versions that it removed or replaced.
+    pub removes: Vec<Dot>,
+    /// What its executor had incorporated.
+    pub past: Ghost,
+    /// How many copies it asked for.
+    pub quorum: usize,
+    /// Whose acknowledgements counted when it was executed.
+    pub counting: PeerSet,
+    /// Who has acknowledged it.
+    pub acknowledged_by: PeerSet,
+    /// Whether its client was told so.
+    pub acknowledged: bool,
+}
+
+/// How often what happened.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Writes executed.
+    pub writes: usize,
+    /// Nodes that crashed.
+    pub crashes: usize,
+    /// Links that broke.
+    pub breaks: usize,
+    /// How often a node began to act beside another one.
+    pub splits: usize,
+    /// Nodes and streams that stood still.
+    pub pauses: usize,
+    /// Nodes that joined late.
+    pub joins: usize,
+    /// Nodes that left.
+    pub leaves: usize,
+    /// Entries that a copy lost.
+    pub lost: usize,
+    /// Slots that were opened empty after the start.
+    pub opened_empty: usize,
+    /// Snapshots asked for.
+    pub fetches: usize,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.writes += other.writes;
+        self.crashes += other.crashes;
+        self.breaks += other.breaks;
+        self.splits += other.splits;
+        self.pauses += other.pauses;
+        self.joins += other.joins;
+        self.leaves += other.leaves;
+        self.lost += other.lost;
+        self.opened_empty += other.opened_empty;
+        self.fetches += other.fetches;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} writes, {} crashes, {} broken links, {} splits, {} pauses, {} joins, {} leaves, {} lost entries, {} slots lost and \
+             opened empty, {} snapshots",
+            self.writes,
+            self.crashes,
+            self.breaks,
+            self.splits,
+            self.pauses,
+            self.joins,
+            self.leaves,
+            self.lost,
+            self.opened_empty,
+            self.fetches
+        )
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The seed.
+    pub seed: u64,
+    /// What broke first.
+    pub violation: Option<Violation>,
+    /// What happened.
+    pub counts: Counts,
+    /// A digest of everything that happened.
+    pub fingerprint: u64,
+    /// What happened line by line, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+/// A cluster with everything around it.
+pub struct World {
+    /// The nodes.
+    pub nodes: Vec<SimNode>,
+    /// The number of slots.
+    pub slots: u16,
+    /// All targets so far, the last ones in force.
+    pub targets: Vec<Vec<Vec<usize>>>,
+    /// All writes so far.
+    pub writes: Vec<Write>,
+    /// What this run does.
+    pub faults: Faults,
+    /// What has happened.
+    pub counts: Counts,
+    pub(super) network: Network,
+    pub(super) numbers: Writes,
+    /// Until which step each node stands still.
+    pub(super) paused: Vec<usize>,
+    /// Links that heal by themselves: when, and between whom.
+    pub(super) healing: Vec<(usize, usize, usize)>,
+    pub(super) roles: Vec<Vec<Role>>,
+    /// In which step each copy was last opened to be pulled.
+    pub(super) pulls_since: Vec<Vec<usize>>,
+    pub(super) skews_ms: Vec<u64>,
+    pub(super) random: Rng,
+    pub(super) step: usize,
+    pub(super) quiet: bool,
+    /// At the end: whether whoever looks around compares as well.
+    pub(super) compares: bool,
+    pub(super) mutation: Option<Mutation>,
+    pub(super) violation: Option<Violation>,
+    pub(super) trace: Option<Vec<String>>,
+    seed: u64,
+    fingerprint: u64,
+}
+
+/// Notes a line of the trace, if there is one.
+macro_rules! note {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace.is_some() { $world.note(format!($($text)*)) }
+    };
+}
+pub(super) use note;
+
+impl World {
+    /// Runs one history. `trace` keeps a line for each thing that happens.
+    pub fn run(seed: u64, mutation: Option<Mutation>, trace: bool) -> Run {
+        let mut world = World::new(seed, mutation, trace);
+        world.bootstrap();
+        let steps = 60 + world.random.usize(0..400);
+        while world.step < steps && world.violation.is_none() {
+            world.step();
+        }
+        world.settle();
+        world.counts.writes = world.writes.len();
+        Run {
+            seed,
+            violation: world.violation,
+            counts: world.counts,
+            fingerprint: world.fingerprint,
+            trace: world.trace.unwrap_or_default(),
+        }
+    }
+
+    fn new(seed: u64, mutation: Option<Mutation>, trace: bool) -> World {
+        let mut random = Rng::with_seed(seed);
+        let faults = Faults::draw(&mut random);
+        let nodes = random.usize(3..7);
+        let late = if faults.has(Action::Join) { random.usize(0..=nodes - faults.replicas) } else { 0 };
+        let slots = random.u16(1..4);
+        let skews_ms = (0..nodes).map(|_| random.u64(0..=faults.skew_ms)).collect();
+        let numbers: Writes = Rc::new(RefCell::default());
+        let mut world = World {
+            nodes: Vec::new(),
+            slots,
+            targets: Vec::new(),
+            writes: Vec::new(),
+            faults,
+            counts: Counts::default(),
+            network: Network::new(nodes),
+            numbers,
+            paused: vec![0; nodes],
+            healing: Vec::new(),
+            roles: vec![vec![Role::Absent; slots.into()]; nodes],
+            pulls_since: vec![vec![0; slots.into()]; nodes],
+            skews_ms,
+            random,
+            step: 0,
+            quiet: false,
+            compares: false,
+            mutation,
+            violation: None,
+            trace: trace.then(Vec::new),
+            seed,
+            fingerprint: seed,
+        };
+        for node in 0..nodes {
+            let id = NodeId::from_seed(seed ^ (node as u64) << 32);
+            let standing = if node + late < nodes { Standing::Member } else { Standing::Waiting };
+            let blank = world.blank(node, id, 0, nodes);
+            world.nodes.push(SimNode { standing, up: standing == Standing::Member, ..blank });
+        }
+        world.draw_targets();
+        note!(world, "{:?}", world.faults);
+        world
+    }
+
+    /// A node that has just started.
+    pub(super) fn blank(&self, node: usize, id: NodeId, boot: u32, nodes: usize) -> SimNode {
+        let seed = self.seed ^ (node as u64) << 40 ^ u64::from(boot) << 50;
+        let mut control = Control::new(Peer(node as u8), id, self.slots.into(), 2, seed);
+        let mut copy_mutations = replica::Mutations::default();
+        match self.mutation {
+            Some(Mutation::Control(mutations)) => control = control.with_mutations(mutations),
+            Some(Mutation::Copy(mutations)) => copy_mutations = mutations,
+            _ => {}
+        }
+        SimNode {
+            standing: Standing::Member,
+            up: true,
+            boot,
+            id,
+            control,
+            copies: Copies::new(self.slots, &self.numbers, self.faults.park_limit_bytes, copy_mutations),
+            ready: SlotSet::new(self.slots.into()),
+            route: vec![None; self.slots.into()],
+            targets: usize::MAX,
+            executed: vec![false; self.slots.into()],
+            forgotten: PeerSet::EMPTY,
+            sessions: vec![Session::default(); nodes],
+        }
+    }
+
+    /// Everybody meets, the slots are opened empty, somebody acts for each.
+    fn bootstrap(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                self.greet(a, b);
+            }
+        }
+        self.adopt_targets_everywhere();
+        for _ in 0..20 {
+            self.round();
+        }
+        self.counts = Counts::default();
+    }
+
+    fn step(&mut self) {
+        self.step += 1;
+        self.heal_what_is_due();
+        match self.faults.action(&mut self.random) {
+            Action::Command => self.command(),
+            Action::Tick => {
+                let at = self.random.usize(0..self.nodes.len());
+                self.tick(at);
+            }
+            Action::Deliver => self.deliver_one(),
+            Action::Learn => self.learn_targets(),
+            Action::Notice => self.notice_or_restart(),
+            Action::Move => self.move_slots(),
+            Action::Break => self.break_or_heal(),
+            Action::Crash => self.crash(),
+            Action::Pause => self.pause(),
+            Action::Stall => self.stall(),
+            Action::Join => self.join(),
+            Action::Leave => self.leave(),
+            Action::Lose => self.lose_entry(),
+            Action::Ruin => self.ruin_slot(),
+        }
+    }
+
+    /// Whether a node is up and does not stand still.
+    pub(super) fn runs(&self, at: usize) -> bool {
+        self.nodes[at].up && (self.quiet || self.paused[at] <= self.step)
+    }
+
+    pub(super) fn pair(&mut self) -> (usize, usize) {
+        let a = self.random.usize(0..self.nodes.len());
+        let b = (a + self.random.usize(1..self.nodes.len())) % self.nodes.len();
+        (a, b)
+    }
+
+    /// The targets in force.
+    pub fn owners(&self, slot: Slot) -> &[usize] {
+        self.targets.last().map_or(&[], |targets| &targets[slot.index()])
+    }
+
+    /// All slots.
+    pub fn every_slot(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.slots).filter_map(Slot::new)
+    }
+
+    /// Whether no node crashed, no link broke, and no two that had not met yet acted at once: whatever happened was
+    /// planned.
+    pub fn nothing_broke(&self) -> bool {
+        self.counts.crashes + self.counts.breaks + self.counts.splits == 0
+    }
+
+    /// Whether all nodes that are up are linked with each other.
+    pub fn connected(&self) -> bool {
+        (0..self.nodes.len())
+            .all(|a| (0..a).all(|b| !self.nodes[a].up || !self.nodes[b].up || self.network.is_up(a, b)))
+    }
+
+    /// The writes on their way in the lane from one node to another.
+    pub fn shipped(&self, from: usize, to: usize) -> Ghost {
+        let mut shipped = Ghost::default();
+        let numbers = self.numbers.borrow();
+        for effect in self.network.effects(from, to).filter_map(|bytes| ring::effect::EffectRef::decode(bytes).ok()) {
+            let number = numbers.get(&(effect.header.slot.number(), effect.header.dot));
+            number.into_iter().for_each(|&number| shipped.insert(number));
+        }
+        shipped
+    }
+
+    pub(super) fn check_copy(&mut self, at: usize, slot: Slot) {
+        self.mix(at);
+        self.check(|world| invariants::of_copy(world, at, slot));
+    }
+
+    pub(super) fn check(&mut self, invariant: impl FnOnce(&World) -> Result<(), Violation>) {
+        if self.violation.is_none()
+            && let Err(violation) = invariant(self)
+        {
+            note!(self, "!! {violation}");
+            self.violation = Some(violation);
+        }
+    }
+
+    pub(super) fn mix(&mut self, what: usize) {
+        self.fingerprint = (self.fingerprint.rotate_left(5) ^ what as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    pub(super) fn note(&mut self, line: String) {
+        let step = self.step;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{step:4} {line}"));
+        }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("seed", &self.seed)
+            .field("step", &self.step)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
+    }
+}
