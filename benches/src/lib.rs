@@ -1,0 +1,3 @@
+//! What the benchmarks share; above all the load generator `circlet-bench`.
+
+pub mod bench;
