@@ -28,6 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Handle},
     sync::{Notify, mpsc, oneshot, watch},
+    task::AbortHandle,
     time::{MissedTickBehavior, interval},
 };
 
@@ -163,8 +164,16 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     tokio::spawn(sample_memory(information));
     announce_ready(topologies.changes(), ready);
 
+    let [proxy, cluster] = serving;
+    let (proxy, cluster) = (proxy?, cluster?);
+    let cut_off = [proxy.abort_handle(), cluster.abort_handle()];
+    let (gone, clients_gone) = watch::channel(false);
+    tokio::spawn(async move {
+        // One that panicked has no clients either.
+        let _ = (proxy.await, cluster.await);
+        gone.send_replace(true);
+    });
     let data = Handle::current();
-    let mut asked = leave.clone();
     let ended = on_its_own_thread(move || async move {
         let listener = TcpListener::from_std(listeners.peer)?;
         let (accepted, links_accepted) = mpsc::channel(64);
@@ -191,23 +200,15 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             data,
             topologies,
             leave,
+            dismiss: shut,
+            clients_gone,
         };
         Ok(control::run(parts).await)
     });
-    tokio::pin!(ended);
-    let ended = tokio::select! {
-        ended = &mut ended => ended,
-        () = async { drop(asked.wait_for(|leave| *leave).await) } => {
-            // Clients go between two commands and come back elsewhere.
-            shut.send_replace(true);
-            ended.await
-        }
-    };
+    let ended = ended.await;
     end_links.send_replace(true);
-    for serving in serving {
-        // A client that does not go is not waited for: everything it could ask for is gone.
-        serving?.abort();
-    }
+    // A client that has not gone is not waited for: everything it could ask for is.
+    cut_off.iter().for_each(AbortHandle::abort);
     drop(identity);
     ended?.map_err(io::Error::other)
 }

@@ -63,6 +63,11 @@ impl Routes {
         self.changes.subscribe()
     }
 
+    /// Another number after each announced change.
+    pub fn version(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// How many slots nobody in reach is known to hold.
     pub fn unserved(&self) -> usize {
         Slot::all().filter(|&slot| self.of(slot) == Where::Nowhere).count()

@@ -265,13 +265,31 @@ async fn on_shutdown_clients_go_between_two_commands() {
     let node = Node::simple().await;
     let (mut idle, mut inside) = (connect(&node).await, connect(&node).await);
     ask(&mut idle, b"PING\r\n", b"+PONG\r\n").await;
-    ask(&mut inside, b"PING\r\n*2\r\n$4\r\nEC", b"+PONG\r\n").await;
+    ask(&mut inside, b"PING\r\n*2\r\n$3\r\nG", b"+PONG\r\n").await;
     node.shutdown.send(true).unwrap();
     assert_eq!(rest(&mut idle).await, b"");
-    inside.write_all(b"HO\r\n$1\r\na\r\n").await.unwrap();
-    assert_eq!(rest(&mut inside).await, b"$1\r\na\r\n");
+    inside.write_all(b"ET\r\n$1\r\na\r\n").await.unwrap();
+    assert_eq!(rest(&mut inside).await, b"$-1\r\n");
     assert!(TcpStream::connect(node.address).await.is_err(), "the node still accepts");
     drop((idle, inside));
+    timeout(PATIENCE, node.serving).await.expect("the node ends").unwrap();
+}
+
+#[tokio::test]
+async fn on_shutdown_a_command_behind_a_check_of_the_connection_is_answered() {
+    let bounds = Bounds { linger: PATIENCE, ..Bounds::default() };
+    let node = Node::start(&[], Port::Proxy, bounds).await;
+    let (mut pooled, mut caller) = (connect(&node).await, connect(&node).await);
+    ask(&mut pooled, b"GET a\r\n", b"$-1\r\n").await;
+    ask(&mut caller, b"PING\r\n*2\r\n$3\r\nG", b"+PONG\r\n").await;
+    node.shutdown.send(true).unwrap();
+    // The reply and the end of this one show that every client is asked to go.
+    caller.write_all(b"ET\r\n$1\r\na\r\n").await.unwrap();
+    assert_eq!(rest(&mut caller).await, b"$-1\r\n");
+    ask(&mut pooled, b"PING\r\n", b"+PONG\r\n").await;
+    pooled.write_all(b"GET a\r\n").await.unwrap();
+    assert_eq!(rest(&mut pooled).await, b"$-1\r\n");
+    drop((pooled, caller));
     timeout(PATIENCE, node.serving).await.expect("the node ends").unwrap();
 }
 

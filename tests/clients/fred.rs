@@ -1,13 +1,18 @@
 //! The crate `fred`, standalone (`client-fred standalone`) and in cluster mode (`… cluster`).
 //!
-//! Each command is tried once. Standalone, a client whose connection has ended is replaced by one to another address;
-//! in cluster mode the client makes its connections again by itself, from the topology it asks for.
+//! Each command is tried once. Standalone, this crate goes on calling a client connected whose connection has ended, so
+//! each is checked by a PING before a command, as pools do, and replaced by one to another address if that fails. In
+//! cluster mode the client makes its connections again by itself, from the topology it asks for, and a second attempt
+//! is what it needs to follow one MOVED: it counts a redirection as an attempt.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use circlet_tests::clients::{Call, addresses, work};
 use fred::prelude::*;
 use tokio::runtime::Runtime;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let runtime = Runtime::new().expect("a runtime");
@@ -24,7 +29,11 @@ fn standalone(runtime: &Runtime) -> ExitCode {
     let mut client: Option<Client> = None;
     work("fred-standalone", |call| {
         runtime.block_on(async {
-            let open = match client.take().filter(Client::is_connected) {
+            let usable = match client.take() {
+                Some(open) => open.ping::<()>(None).await.is_ok().then_some(open),
+                None => None,
+            };
+            let open = match usable {
                 Some(open) => open,
                 None => elsewhere(&addresses, &mut turn).await.map_err(|error| error.to_string())?,
             };
@@ -62,10 +71,11 @@ async fn elsewhere(addresses: &[String], turn: &mut usize) -> Result<Client, Err
     result.expect("at least one address")
 }
 
-async fn connect(url: &str, again: bool) -> Result<Client, Error> {
+async fn connect(url: &str, is_cluster: bool) -> Result<Client, Error> {
     let mut builder = Builder::from_config(Config::from_url(url)?);
-    builder.with_connection_config(|config| config.max_command_attempts = 1);
-    if again {
+    builder.with_connection_config(|config| config.max_command_attempts = if is_cluster { 2 } else { 1 });
+    builder.with_performance_config(|config| config.default_command_timeout = TIMEOUT);
+    if is_cluster {
         builder.set_policy(ReconnectPolicy::new_constant(0, 20));
     }
     let client = builder.build()?;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -60,6 +61,12 @@ pub async fn serve(
                 }
             },
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+        }
+    }
+    // Whoever the kernel has let in already would be cut off with the listener.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        if let Some(connection) = admit(stream, peer, &router, port, bounds) {
+            tasks.spawn(connection.run());
         }
     }
     drop(listener);

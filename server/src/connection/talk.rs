@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    command::Later,
+    command::{Later, Run},
     resp::{Limits, Output, Protocol, ProtocolError, Reply, Request, Scanned, Scanner, Span},
     router::{Deferred, Dispatched, Router},
     services::Tally,
@@ -17,6 +17,9 @@ use crate::{
 
 /// So many requests are scanned before the first of them is executed.
 const PLANNED_REQUESTS: usize = 128;
+
+/// A client that sends so many commands in a row which are not about keys is not preparing one that is.
+const MAX_PREPARATIONS: u32 = 64;
 
 /// What a batch needs while it is executed.
 #[derive(Debug, Default)]
@@ -61,6 +64,8 @@ pub(super) struct Talk {
     missing_bytes: usize,
     pause_output_bytes: usize,
     is_paused: bool,
+    /// Commands executed since the last one that was about keys.
+    preparations: u32,
 }
 
 /// A place among the replies, for one that is waited for.
@@ -93,6 +98,7 @@ impl Talk {
             missing_bytes: 0,
             pause_output_bytes,
             is_paused: false,
+            preparations: 0,
         }
     }
 
@@ -111,6 +117,12 @@ impl Talk {
             && !self.session.is_closing()
             && !self.deferred.is_full()
             && self.output.len() < self.pause_output_bytes
+    }
+
+    /// Whether the client is likely to send a command on keys next: a pool that checks a connection by a PING, a client
+    /// that introduces itself.
+    pub(super) fn is_preparing(&self) -> bool {
+        (1..MAX_PREPARATIONS).contains(&self.preparations)
     }
 
     /// Whether a reply is being waited for.
@@ -324,6 +336,10 @@ impl Talk {
     fn execute_one(&mut self, request: &Request<'_>, now_unix_ms: u64, tally: &mut Tally) {
         let Some((number, command)) = self.router.table().find(request.arg(0)) else {
             return self.router.refuse_unknown(&self.session, request, &mut self.output);
+        };
+        self.preparations = match command.run {
+            Run::Node(_) => self.preparations.saturating_add(1),
+            _ => 0,
         };
         let (session, out) = (&mut self.session, &mut self.output);
         match self.router.dispatch(session, (number, command), request, now_unix_ms, out, &mut self.deferred) {

@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
                 return Poll::Ready(End::Cut);
             }
             self.talk.poll_later(cx);
-            if self.is_to_close() && !self.talk.output().is_empty() && !self.is_last {
+            if self.is_to_close() && !self.talk.output().is_empty() && !self.talk.is_preparing() && !self.is_last {
                 self.is_last = true;
                 self.stream.hold_back();
             }
@@ -200,7 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         self.registration.is_to_close() && self.input.is_empty() && !self.talk.is_waiting() && !self.talk.is_paused()
     }
 
-    /// A client that is asked to go leaves with its next reply. One that asks nothing leaves after a while.
+    /// A client that is asked to go leaves with its next reply to a command on keys. One that asks nothing leaves after
+    /// a while.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let linger = self.bounds.linger;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(linger)));

@@ -14,8 +14,11 @@
 
 mod directory;
 mod gossip;
+mod leaving;
+mod publish;
 mod seeds;
 mod sessions;
+mod views;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,14 +28,13 @@ use std::{
 };
 
 use ring::{
-    control::{Control, Input, Output, Targets},
-    describe,
+    control::{Control, Input, Output},
     id::{Incarnation, NodeId, Peer},
     member::{Meta, Standing, State},
-    slot::{SLOTS, Slot},
+    slot::SLOTS,
     slot_set::SlotSet,
     suspicion::{self, Suspicion},
-    table::{Placed, Settings, Table},
+    table::{Placed, Table},
     verdict,
 };
 use tokio::{
@@ -44,6 +46,8 @@ use tokio::{
 use self::{
     directory::Directory,
     gossip::{GiveWay, Gossip},
+    leaving::Leaving,
+    publish::Published,
     seeds::{Dialling, Resolved},
     sessions::{Active, Copies, HEARTBEAT},
 };
@@ -53,9 +57,9 @@ use crate::{
     forward::Links,
     peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
     replica::{Report, Reports, acks::Acks, bulk},
-    routes::{ME, Routes, Where},
+    routes::{ME, Routes},
     store::Store,
-    topology::{Node, Topologies, Topology},
+    topology::Topologies,
 };
 
 /// How often the task looks around.
@@ -66,8 +70,6 @@ const VIEW_EVERY_MS: u64 = 20;
 const QUIET_MS: u64 = 2_000;
 /// How often copies are compared though nothing happened.
 const COMPARE_EVERY_MS: u64 = 10_000;
-/// How often clients are told of changes of the ring.
-const PUBLISH_EVERY_MS: u64 = 250;
 /// How many slots are pulled at a time.
 const MOST_PULLS: usize = 64;
 /// How many things are taken in before the outputs are carried out.
@@ -115,6 +117,10 @@ pub struct Parts {
     pub topologies: Arc<Topologies>,
     /// Becomes true when the node is to leave.
     pub leave: watch::Receiver<bool>,
+    /// Is made true when clients are to go.
+    pub dismiss: watch::Sender<bool>,
+    /// Becomes true when they are gone.
+    pub clients_gone: watch::Receiver<bool>,
 }
 
 /// Why the task ended, if not because the node has left.
@@ -158,7 +164,7 @@ struct Task {
     frames: mpsc::Sender<(SessionId, Frame)>,
     rate: watch::Sender<Option<u64>>,
     topologies: Arc<Topologies>,
-    published_ms: u64,
+    published: Published,
     machine: Control,
     gossip: Gossip,
     suspicion: Suspicion,
@@ -178,7 +184,11 @@ struct Task {
     resolved_once: bool,
     viewed_ms: u64,
     ticks: u64,
-    leaving_since_ms: Option<u64>,
+    leaving: Option<Leaving>,
+    /// Peers that want to hear that nobody is sent to them.
+    departing: HashSet<Peer>,
+    dismiss: watch::Sender<bool>,
+    clients_gone: watch::Receiver<bool>,
     shutdown_timeout_ms: u64,
     give_way: Option<GiveWay>,
 }
@@ -209,7 +219,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         frames,
         rate: watch::Sender::new(parts.rebalance_rate_bytes),
         topologies: parts.topologies,
-        published_ms: 0,
+        published: Published::default(),
         machine: Control::new(ME, parts.me, SLOTS, MOST_PULLS, parts.seed),
         gossip: Gossip::new(parts.me, parts.incarnation, &parts.meta, judging, parts.clock.clone()),
         suspicion: Suspicion::new(suspicion::Config::default(), now_ms),
@@ -227,7 +237,10 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         resolved_once: false,
         viewed_ms: 0,
         ticks: 0,
-        leaving_since_ms: None,
+        leaving: None,
+        departing: HashSet::new(),
+        dismiss: parts.dismiss,
+        clients_gone: parts.clients_gone,
         shutdown_timeout_ms: parts.shutdown_timeout.as_millis() as u64,
         give_way: None,
         clock: parts.clock,
@@ -356,8 +369,10 @@ impl Task {
         }
         self.dialling.ask_seeds(self.sessions.is_empty());
         self.dial_members();
-        let at_once = self.serves_all() != self.topologies.current().is_ready() && self.leaving_since_ms.is_none();
+        let at_once = self.serves_all() != self.topologies.current().is_ready() && self.leaving.is_none();
         self.publish(at_once);
+        self.see_off();
+        self.dismiss_clients();
     }
 
     fn suspected(&mut self, node: NodeId) {
@@ -374,7 +389,7 @@ impl Task {
         let reach: Vec<(NodeId, bool)> = members.map(|id| (id, in_session.contains(&id))).collect();
         self.gossip.judge(reach.into_iter());
         if self.gossip.view().member(self.me).is_some_and(|me| me.standing() == Standing::Joining)
-            && self.leaving_since_ms.is_none()
+            && self.leaving.is_none()
             && self.serves_all()
         {
             self.gossip.say_state(State::Up);
@@ -438,76 +453,6 @@ impl Task {
         self.push_news();
     }
 
-    fn refresh_view(&mut self) {
-        if !self.gossip.refresh() {
-            return;
-        }
-        self.viewed_ms = self.now_ms();
-        self.update_directory();
-        self.update_targets();
-        self.update_ready();
-    }
-
-    fn update_directory(&mut self) {
-        let members: Vec<NodeId> = self.gossip.view().members().iter().map(|member| member.id).collect();
-        let gone: Vec<NodeId> = self
-            .directory
-            .others()
-            .filter(|(id, peer)| !members.contains(id) && !self.sessions.contains_key(peer))
-            .map(|(id, _)| id)
-            .collect();
-        for id in gone {
-            if let Some(peer) = self.directory.forget(id) {
-                self.known_ready.remove(&peer);
-                self.machine.handle(Input::Forgotten { peer }, &mut self.copies);
-            }
-        }
-        for id in members {
-            if self.directory.admit(id).is_none() {
-                tracing::warn!(node = %id.short(), "no more than {} nodes can be known", ring::id::MAX_PEERS);
-            }
-        }
-    }
-
-    fn update_targets(&mut self) {
-        let placed: Vec<Placed> = self
-            .gossip
-            .view()
-            .placed()
-            .filter(|&(id, ..)| self.directory.peer(id).is_some())
-            .map(|(id, zone, weight)| Placed { id, zone: zone.to_owned(), weight })
-            .collect();
-        if placed == self.placed && self.table.is_some() {
-            return;
-        }
-        let table = Table::compute(&placed, &Settings::new(self.replicas));
-        let mut targets = Targets::none(SLOTS);
-        for slot in Slot::all() {
-            targets.set(slot, table.owners(slot).filter_map(|id| self.directory.peer(id)));
-        }
-        let names: Vec<_> = placed.iter().map(|node| node.id.short().to_string()).collect();
-        tracing::info!(nodes = names.join(" "), "slots are placed anew");
-        self.placed = placed;
-        self.table = Some(Arc::new(table));
-        self.machine.handle(Input::Targets(targets), &mut self.copies);
-    }
-
-    fn update_ready(&mut self) {
-        let nothing = SlotSet::new(SLOTS);
-        let mut changed = Vec::new();
-        for member in self.gossip.view().members().iter().filter(|member| member.id != self.me) {
-            let Some(peer) = self.directory.peer(member.id) else { continue };
-            let ready = if member.standing().is_live() { &member.ready } else { &nothing };
-            if self.known_ready.get(&peer) != Some(ready) {
-                changed.push((peer, member.id, ready.clone()));
-            }
-        }
-        for (peer, id, ready) in changed {
-            self.known_ready.insert(peer, ready.clone());
-            self.machine.handle(Input::Ready { peer, id, ready }, &mut self.copies);
-        }
-    }
-
     /// Slots that nobody holds may be opened empty when everybody who should hold one is here to say that he does not.
     fn may_open(&self) -> bool {
         let alone = self.placed.iter().all(|node| node.id == self.me);
@@ -519,57 +464,6 @@ impl Task {
 
     fn serves_all(&self) -> bool {
         self.machine.holdings().wanted == 0 && self.routes.unserved() == 0 && !self.placed.is_empty()
-    }
-
-    /// Tells clients what the ring looks like. Whoever knows the slots reads all of it at each change, so changes are
-    /// collected for a while.
-    fn publish(&mut self, at_once: bool) {
-        let now_ms = self.now_ms();
-        if !at_once && now_ms < self.published_ms + PUBLISH_EVERY_MS {
-            return;
-        }
-        self.published_ms = now_ms;
-        let view = self.gossip.view();
-        let connected: HashSet<NodeId> =
-            self.sessions.values().filter(|active| active.greeted).map(|active| active.node).collect();
-        let nodes = view.members().iter().map(|member| Node::of(member, connected.contains(&member.id))).collect();
-        let mut topology = Topology::new(self.me, view.epoch(), nodes);
-        for slot in Slot::all() {
-            let acting = match self.routes.of(slot) {
-                Where::Here => Some(self.me),
-                Where::There(peer) => self.directory.id(peer),
-                Where::Nowhere => None,
-            };
-            let targets: Vec<NodeId> = self.table.iter().flat_map(|table| table.owners(slot)).collect();
-            topology.place(slot, acting, &view.serving(slot, &targets), targets.first().copied());
-        }
-        let is_ready = self.leaving_since_ms.is_none() && self.serves_all();
-        let picture = self.table.as_ref().map(|table| describe::table(table)).unwrap_or_default();
-        self.topologies.publish(topology.with_readiness(is_ready).with_picture(picture));
-    }
-
-    // --- leaving ---
-
-    fn start_leaving(&mut self) {
-        self.leaving_since_ms = Some(self.now_ms());
-        self.gossip.say_state(State::Leaving);
-        self.refresh_view();
-        // What moves now is what would be lost otherwise.
-        self.rate.send_replace(None);
-    }
-
-    /// Whether everything is handed on, or time is over.
-    fn has_left(&mut self) -> Option<Result<(), Ended>> {
-        let since = self.leaving_since_ms?;
-        let held = self.machine.holdings().held;
-        let nobody_stays = self.placed.iter().all(|node| node.id == self.me);
-        if held > 0 && !nobody_stays {
-            let in_time = self.now_ms() < since + self.shutdown_timeout_ms;
-            return (!in_time).then_some(Err(Ended::LeftBehind { slots: held }));
-        }
-        self.gossip.say_state(State::Left);
-        self.push_news();
-        Some(Ok(()))
     }
 }
 

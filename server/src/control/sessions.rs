@@ -17,7 +17,10 @@ use ring::{
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::Task;
+use super::{
+    Task,
+    leaving::{DEPART, DEPARTING},
+};
 use crate::{
     peer::{Frame, Session, SessionId},
     replica::{
@@ -175,6 +178,14 @@ impl Task {
             DIGEST => self.digest(peer, &frame.payload),
             DELTA => self.delta(peer, &frame.payload),
             MESSAGES => self.messages(peer, &frame.payload),
+            DEPARTING => {
+                self.departing(peer);
+                Ok(())
+            }
+            DEPART => {
+                self.depart(session);
+                Ok(())
+            }
             kind => Err(format!("a control frame of unknown kind {kind}")),
         };
         if let Err(why) = done {

@@ -1,7 +1,7 @@
 //! Requests that another node executes.
 //!
 //! Any node takes any request. What it does not act for it passes on to the node that does, over raw connections that
-//! carry frames ([`frame`]): a hop through an RPC framework was measured at twice the time of a plain pipelined
+//! carry frames (`frame`): a hop through an RPC framework was measured at twice the time of a plain pipelined
 //! connection when little is going on, and it would have to copy every value once more.
 //!
 //! ```text
@@ -10,10 +10,10 @@
 //!                             └ here: store, at once                   └ not here: pursue (at most one more hop)
 //! ```
 //!
-//! * [`pursue`](mod@pursue) drives the requests of one batch until each is executed, in the order of each slot;
-//! * [`link`] is a connection to a peer, shared by many clients; [`Links`] are those to all peers;
+//! * `pursue` drives the requests of one batch until each is executed, in the order of each slot;
+//! * `link` is a connection to a peer, shared by many clients; [`Links`] are those to all peers;
 //! * [`serve_link`] is the other end: it executes frames in the order in which they come;
-//! * [`whole`] asks one node for many slots.
+//! * `whole` asks one node for many slots.
 //!
 //! **At most once.** A request is sent a second time only if the first was certainly not executed, or if executing it
 //! twice is the same as once. What happened to any other whose link broke is not known, and the client is told so.
