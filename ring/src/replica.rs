@@ -392,6 +392,16 @@ impl<E: Entries> Replica<E> {
         }
     }
 
+    /// Takes note of what another copy has incorporated; whether this one lacks some of it, and does not count before it
+    /// has that.
+    pub fn heard_of(&mut self, seen: &SlotContext) -> bool {
+        let lacks = !self.seen.dominates(seen);
+        if lacks {
+            self.missing.join(seen);
+        }
+        lacks
+    }
+
     /// Gives up what is missing. Acknowledgements count again, so this is only for effects whose executor is gone or
     /// does not hold the slot any more.
     pub fn drop_parked(&mut self) {

@@ -14,9 +14,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use ring::{
     codec::{Malformed, Reader},
+    context::SlotContext,
     control::Input,
     fold::Fold,
-    id::Peer,
+    id::{Origin, Peer},
     replica::Digest,
     slot::Slot,
 };
@@ -29,7 +30,7 @@ use super::{Report, Reports, acks::Acks};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Mark, Store, TAG_COMPARE, TAG_EFFECT},
+    store::{Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
 };
 
 const DATA: u8 = 1;
@@ -198,9 +199,7 @@ impl Incoming {
         match tag {
             TAG_EFFECT => {
                 let (slot, received, counts) = self.lane.store.receive(body, self.lane.clock.unix_ms())?;
-                if !counts && !self.not_counting.contains(&slot) {
-                    self.not_counting.push(slot);
-                }
+                self.note(slot, counts);
                 Ok(received.is_uncertain().then_some(Input::Gap { slot, from }))
             }
             TAG_COMPARE => {
@@ -210,7 +209,24 @@ impl Incoming {
                 let differs = self.lane.store.with_replica(slot, |copy| copy.role().holds() && copy.digest() != digest);
                 Ok(differs.then_some(Input::Differs { slot, from }))
             }
+            TAG_SEEN => {
+                let mut reader = Reader::new(body);
+                let slot = reader.slot()?;
+                let mut seen = SlotContext::new();
+                while !reader.is_empty() {
+                    seen.advance(Origin(reader.u64()?), reader.hlc()?);
+                }
+                let (lacks, counts) = self.lane.store.heard_of(slot, &seen, self.lane.clock.unix_ms())?;
+                self.note(slot, counts);
+                Ok(lacks.then_some(Input::Gap { slot, from }))
+            }
             _ => Err(Malformed("a record of unknown kind")),
+        }
+    }
+
+    fn note(&mut self, slot: Slot, counts: bool) {
+        if !counts && !self.not_counting.contains(&slot) {
+            self.not_counting.push(slot);
         }
     }
 

@@ -135,7 +135,7 @@ impl Router {
     /// Waits until so many peers have everything of these slots, or the time is over; how many have. None if this node
     /// does not act for all of them.
     pub(crate) async fn copies_here(&self, slots: &SlotSet, wanted: usize, time: Option<Duration>) -> Option<usize> {
-        let tickets: Vec<Ticket> = slots.iter().map(|slot| self.store.latest(slot)).collect::<Option<_>>()?;
+        let tickets: Vec<Ticket> = slots.iter().map(|slot| self.store.everything(slot)).collect::<Option<_>>()?;
         let acks = &self.cluster.acks;
         let all = async {
             for ticket in &tickets {

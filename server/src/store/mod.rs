@@ -52,7 +52,7 @@ pub use self::{
     entries::SlotEntries,
     maintenance::Expired,
     memory::{OutOfMemory, Policy},
-    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT},
+    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
     shard::Totals,
     snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
     txn::{SlotTxn, SlotView},
@@ -177,19 +177,31 @@ impl Store {
         Executed::Done { result, ticket }
     }
 
-    /// Everything that happened in a slot until now, as one write; none if this node does not act for it.
-    pub fn latest(&self, slot: Slot) -> Option<Ticket> {
-        let shard = self.shard(slot);
+    /// Everything that happened in a slot until now, as one write; none if this node does not act for it. The other
+    /// copies are told what that is: their acknowledgements of earlier effects say nothing about what they lost with a
+    /// former lane.
+    pub fn everything(&self, slot: Slot) -> Option<Ticket> {
+        let mut shard = self.shard(slot);
+        let shard = &mut *shard;
         let replica = shard.slot(slot);
-        let counting = replica.counting().intersection(shard.outbox.open_peers());
-        let ticket = Ticket {
+        if replica.role() != Role::Acting {
+            return None;
+        }
+        let (peers, seen) = (replica.counting(), replica.seen().clone());
+        let counting = shard.outbox.tell_seen(peers, slot, &seen, &self.lanes, &*self.events);
+        Some(Ticket {
             slot,
             shard: (slot.index() / SLOTS_PER_SHARD) as u16,
             seq: shard.outbox.seq(),
             counting,
-            hlc: replica.seen().latest(),
-        };
-        (replica.role() == Role::Acting).then_some(ticket)
+            hlc: seen.latest(),
+        })
+    }
+
+    /// Takes in what another copy has incorporated; whether this one lacks some of it, and whether it counts.
+    pub fn heard_of(&self, slot: Slot, seen: &SlotContext, now_unix_ms: u64) -> Result<(bool, bool), Malformed> {
+        check_time(seen.latest(), now_unix_ms)?;
+        Ok(self.with_replica(slot, |replica| (replica.heard_of(seen), replica.counts())))
     }
 
     /// Looks at a copy of a slot, whatever its role.

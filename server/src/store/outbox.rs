@@ -10,7 +10,8 @@
 //! A buffer is filled under its shard's lock by whoever executes, so that a slot's effects lie in it in the order of
 //! their dots, and is emptied by the one sender of its peer. Each record is framed: `u8 tag · u32 length · bytes`,
 //! numbers little-endian. Tag 1 is an effect; tag 2 is a comparison, `u16 slot · u64 digest of seen · u64 fold`, which
-//! says how the copy stood between the two effects that it lies between. Small values are copied once per peer,
+//! says how the copy stood between the two effects that it lies between; tag 3 is what the copy has incorporated, `u16
+//! slot · (u64 origin · u64 hlc)*`, by which a peer knows whether it has all of it. Small values are copied once per peer,
 //! large ones travel by reference.
 //!
 //! A lane never skips. When a peer has more than the window waiting in all shards together, its lane overflows:
@@ -30,6 +31,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use ring::{
+    context::SlotContext,
     effect::{Header, Op},
     id::{MAX_PEERS, Peer, PeerSet},
     replica::Digest,
@@ -42,6 +44,9 @@ use super::{Events, SHARDS};
 pub const TAG_EFFECT: u8 = 1;
 /// A frame with a comparison.
 pub const TAG_COMPARE: u8 = 2;
+
+/// A frame with what a copy has incorporated.
+pub const TAG_SEEN: u8 = 3;
 
 /// Small records are collected up to this size before they become a piece of their own.
 const PIECE_BYTES: usize = 64 << 10;
@@ -297,6 +302,39 @@ impl Outbox {
         self.buffers[peer.index()].append_small(&record, self.seq);
         lanes.mark_dirty(peer, self.shard, events);
         true
+    }
+
+    /// Tells peers what the copy has incorporated, under a number of its own: whoever acknowledges that, and counts, has
+    /// all of it, whenever its lane was opened. Returns the peers that will get it.
+    pub(super) fn tell_seen(
+        &mut self,
+        peers: PeerSet,
+        slot: Slot,
+        seen: &SlotContext,
+        lanes: &Lanes,
+        events: &dyn Events,
+    ) -> PeerSet {
+        self.seq += 1;
+        let len = 2 + 16 * seen.len();
+        let mut record = Vec::with_capacity(FRAME_HEAD + len);
+        record.push(TAG_SEEN);
+        // A context has far fewer origins than this could not say.
+        record.extend_from_slice(&(len as u32).to_le_bytes());
+        record.extend_from_slice(&slot.number().to_le_bytes());
+        for (origin, hlc) in seen.iter() {
+            record.extend_from_slice(&origin.0.to_le_bytes());
+            record.extend_from_slice(&hlc.bits().to_le_bytes());
+        }
+        let mut reached = peers.intersection(self.open);
+        for peer in reached.iter() {
+            if lanes.reserve(peer, record.len(), events) {
+                self.buffers[peer.index()].append_small(&record, self.seq);
+                lanes.mark_dirty(peer, self.shard, events);
+            } else {
+                reached.remove(peer);
+            }
+        }
+        reached
     }
 
     /// Moves what waits for a peer to a batch: pieces until `max_bytes` are reached, at least one.

@@ -274,3 +274,31 @@ fn a_follower_hides_what_is_due_and_removes_it_when_told() {
     follower.with_replica(slot, |replica| replica.act());
     assert_eq!(follower.expire_some(NOW + 300, 10).removed, 1);
 }
+
+/// What the leader tells of a slot that a connection waits for, as its follower hears it.
+fn hear_of_everything(leader: &Store, follower: &Store, slot: Slot) -> (Ticket, bool, bool) {
+    let ticket = leader.everything(slot).expect("the leader acts");
+    let seen = leader.read(slot, NOW, |view| view.replica().seen().clone());
+    let (tag, _) = frames(leader, 1 << 20).pop().expect("it is told");
+    assert_eq!(tag, TAG_SEEN);
+    let (lacks, counts) = follower.heard_of(slot, &seen, NOW).unwrap();
+    (ticket, lacks, counts)
+}
+
+#[test]
+fn a_copy_that_lost_effects_with_a_lane_does_not_count_until_it_has_them() {
+    let (leader, follower) = (leader(slots()), follower(slots()));
+    start_anew(&leader, &follower);
+    let slot = Slot::of(&key(0));
+    let mut now = NOW;
+    drop(run(&leader, &Step::Put { key: 0, value: vec![7; 10], left_ms: None }, &mut now));
+    leader.close_lane(PEER);
+    leader.open_lane(PEER);
+    let (ticket, lacks, counts) = hear_of_everything(&leader, &follower, slot);
+    assert_eq!((lacks, counts), (true, false));
+    assert!(ticket.counting.contains(PEER) && ticket.seq > 1, "{ticket:?}");
+    transfer(&leader, &follower, slot, 1000);
+    assert!(follower.read(slot, NOW, |view| view.replica().counts()));
+    let (_, lacks, counts) = hear_of_everything(&leader, &follower, slot);
+    assert_eq!((lacks, counts), (false, true));
+}
