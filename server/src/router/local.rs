@@ -51,6 +51,23 @@ impl Router {
         }
     }
 
+    /// Answers a reading command from this node's copy of a slot, for a client that said `READONLY`; false if the command
+    /// writes or there is no copy to answer from.
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
+    pub(super) fn read_copy(
+        &self,
+        slot: Slot,
+        command: &Command,
+        run: OnSlot,
+        request: &Request<'_>,
+        now_unix_ms: u64,
+        protocol: Protocol,
+        out: &mut Output,
+    ) -> bool {
+        command.flags.contains(Flags::READONLY)
+            && self.store.execute_on_copy(slot, now_unix_ms, |txn| out.reply(run(txn, request), protocol)).is_some()
+    }
+
     /// Runs a command on a slot and hands its reply to `take`, before the slot's lock is given back. None: this node
     /// does not act for the slot. With the result comes the write, if it has to be acknowledged.
     #[inline]

@@ -201,6 +201,10 @@ impl Router {
             self.note_write(session, slot);
         }
         if !self.is_here(slot, deferred) {
+            let from_copy = session.is_read_only() && !deferred.may_touch(slot);
+            if from_copy && self.read_copy(slot, command, run, request, now_unix_ms, session.protocol(), out) {
+                return Dispatched::Done;
+            }
             return self.elsewhere(session, slot, command, request, out, deferred);
         }
         if is_write && self.cluster.write_acks > 1 {

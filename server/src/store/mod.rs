@@ -177,6 +177,19 @@ impl Store {
         Executed::Done { result, ticket }
     }
 
+    /// Runs a command that only reads on this node's copy of a slot, be it one that follows; none if there is no copy
+    /// that is ready and misses nothing it knows of. What another node wrote last may not be in it.
+    pub fn execute_on_copy<R>(
+        &self,
+        slot: Slot,
+        now_unix_ms: u64,
+        run: impl FnOnce(&mut SlotTxn<'_>) -> R,
+    ) -> Option<R> {
+        let mut shard = self.shard(slot);
+        let counts = shard.slot(slot).counts();
+        counts.then(|| self.run(&mut shard, slot, now_unix_ms, run).0)
+    }
+
     /// Everything that happened in a slot until now, as one write; none if this node does not act for it. The other
     /// copies are told what that is: their acknowledgements of earlier effects say nothing about what they lost with a
     /// former lane.
@@ -349,9 +362,20 @@ impl Store {
             let (ship_to, counting) = (replica.ship_to().intersection(outbox.open_peers()), replica.counting());
             let ships = !ship_to.is_empty();
             let counting_copies = counting.intersection(ship_to).len();
-            let dot = None;
-            let mut txn =
-                SlotTxn { replica, clock, writer, totals, random, earliest_deadline, now, dot, ships, counting_copies };
+            let (acts, dot) = (replica.role() == Role::Acting, None);
+            let mut txn = SlotTxn {
+                replica,
+                clock,
+                writer,
+                totals,
+                random,
+                earliest_deadline,
+                now,
+                dot,
+                acts,
+                ships,
+                counting_copies,
+            };
             let result = run(&mut txn);
             let dot = txn.dot;
             let ticket = dot.map(|dot| {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::types::{Kind, Value};
 
-/// One slot that this node acts for, lent to a command.
+/// One slot, lent to a command: one that this node acts for, or to a reading command a copy that follows.
 ///
 /// Whatever is written becomes one effect with one dot when the loan ends. A key past its deadline is never shown;
 /// meeting one removes it, by effect, as every removal.
@@ -33,6 +33,9 @@ pub struct SlotTxn<'a> {
     pub(super) now: u64,
     /// The dot of the effect, from the first write on.
     pub(super) dot: Option<Dot>,
+    /// Whether this node acts for the slot. A copy that follows is only read: what is past its deadline is hidden, and
+    /// stays until the acting node removes it.
+    pub(super) acts: bool,
     /// Whether anybody is to be told.
     pub(super) ships: bool,
     /// How many other copies are told and count.
@@ -217,12 +220,14 @@ impl SlotTxn<'_> {
         self.replica.entries()
     }
 
-    /// Where a key is; one that is past its deadline is removed.
+    /// Where a key is; one that is past its deadline is removed, where this node may.
     fn live(&mut self, key: &[u8]) -> Option<(u64, Place)> {
         let hash = self.entries().hash(key);
         let place = self.entries().find(hash, key)?;
         if past(self.entries().entry(place).deadline(), self.now) {
-            self.drop_entry(hash, place, Cause::Expire);
+            if self.acts {
+                self.drop_entry(hash, place, Cause::Expire);
+            }
             return None;
         }
         Some((hash, place))
@@ -262,6 +267,7 @@ impl SlotTxn<'_> {
 
     /// The dot of this loan's effect, given at its first write.
     fn stamp(&mut self) -> Dot {
+        debug_assert!(self.acts, "a copy that follows is only read");
         if let Some(dot) = self.dot {
             return dot;
         }
