@@ -4,28 +4,27 @@
 //! waits a little in a task of its own, together with the rest of its group: a role may just be on its way here, or
 //! the node that took it over can be asked. Nothing behind the group on the link waits for it.
 
+mod many;
+mod replies;
+
 use std::{io, sync::Arc};
 
-use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
-use ring::{
-    slot::{SLOTS, Slot},
-    slot_set::SlotSet,
-};
+use bytes::{Bytes, BytesMut};
+use ring::slot::Slot;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::{Notify, watch},
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::watch,
 };
 
+use self::{
+    many::Whole,
+    replies::{Replies, append, fitting},
+};
 use super::{
-    frame::{self, BULK, Head, Kind, LARGE_BYTES, MAX_FRAME_BYTES, MORE, Malformed, RESP3, Status, reply_head},
+    frame::{self, BULK, Head, Kind, LARGE_BYTES, MORE, Malformed, RESP3, Status, reply_head},
     link::invalid,
     pursue::{Terms, pursue},
-    whole::{Swept, WholeRequest},
     work::{Outcome, Work},
 };
 use crate::{
@@ -40,9 +39,6 @@ const RELAY_US: u64 = 200_000;
 
 /// A request that came over so many nodes is executed here or nowhere.
 const MAX_HOPS: u8 = 2;
-
-/// With so many bytes of replies not sent, or of requests in tasks, nothing more is read.
-const MAX_BYTES: usize = 64 << 20;
 
 /// The largest `proto-max-bulk-len` that a node can have; the client's own node has checked its own.
 const LIMITS: Limits = Limits::new(512 << 20, false);
@@ -72,137 +68,6 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
     replies.finish();
     let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
     read.and(written)
-}
-
-/// Replies on their way back.
-#[derive(Default)]
-struct Replies {
-    state: Mutex<Waiting>,
-    written: Notify,
-    room: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    output: Output,
-    /// Requests in tasks, and their bytes.
-    tasks: usize,
-    task_bytes: usize,
-    /// No more requests come.
-    is_finished: bool,
-    is_broken: bool,
-}
-
-impl Replies {
-    fn push(&self, id: u32, status: Status, body: Output) {
-        let mut state = self.state.lock();
-        append(&mut state.output, id, status, body);
-        drop(state);
-        self.written.notify_one();
-    }
-
-    fn finish(&self) {
-        self.state.lock().is_finished = true;
-        self.written.notify_one();
-    }
-
-    fn begin_task(self: &Arc<Self>, bytes: usize) -> Task {
-        let mut state = self.state.lock();
-        state.tasks += 1;
-        state.task_bytes += bytes;
-        Task { replies: self.clone(), bytes }
-    }
-
-    async fn write(self: Arc<Self>, mut output: OwnedWriteHalf) -> io::Result<()> {
-        let result = self.write_all(&mut output).await;
-        self.state.lock().is_broken = true;
-        self.room.notify_one();
-        result
-    }
-
-    async fn write_all(&self, output: &mut OwnedWriteHalf) -> io::Result<()> {
-        loop {
-            let (mut ready, is_over) = {
-                let mut state = self.state.lock();
-                (std::mem::take(&mut state.output), state.is_finished && state.tasks == 0)
-            };
-            if ready.is_empty() && is_over {
-                return output.shutdown().await;
-            }
-            if ready.is_empty() {
-                self.written.notified().await;
-                continue;
-            }
-            while !ready.is_empty() {
-                let count = match ready.as_single() {
-                    Some(bytes) => output.write(bytes).await?,
-                    None => {
-                        let mut slices = [io::IoSlice::new(&[]); 64];
-                        let count = ready.slices(&mut slices);
-                        output.write_vectored(&slices[..count]).await?
-                    }
-                };
-                if count == 0 {
-                    return Err(io::ErrorKind::WriteZero.into());
-                }
-                ready.advance(count);
-            }
-            self.room.notify_one();
-        }
-    }
-
-    /// Waits until so little waits that more may be read.
-    async fn until_room(&self) -> io::Result<()> {
-        loop {
-            {
-                let state = self.state.lock();
-                if state.is_broken {
-                    return Err(io::ErrorKind::BrokenPipe.into());
-                }
-                if state.output.len() < MAX_BYTES && state.task_bytes < MAX_BYTES {
-                    return Ok(());
-                }
-            }
-            self.room.notified().await;
-        }
-    }
-}
-
-/// A task that will answer, as long as it lives.
-struct Task {
-    replies: Arc<Replies>,
-    bytes: usize,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        let mut state = self.replies.state.lock();
-        state.tasks -= 1;
-        state.task_bytes -= self.bytes;
-        drop(state);
-        self.replies.written.notify_one();
-        self.replies.room.notify_one();
-    }
-}
-
-fn append(output: &mut Output, id: u32, status: Status, body: Output) {
-    let body = fitting(body, false);
-    output.raw(&reply_head(id, status, body.len()));
-    output.append(body);
-}
-
-/// The body of a reply, or an error if no frame can hold it.
-fn fitting(body: Output, is_whole: bool) -> Output {
-    const TOO_LARGE: Reply<'static> = Reply::error("ERR the reply is larger than another node can pass on");
-    if body.len() <= MAX_FRAME_BYTES - 64 {
-        return body;
-    }
-    let mut error = Output::default();
-    match is_whole {
-        true => Swept::failed(TOO_LARGE).encode(&mut error),
-        false => error.reply(TOO_LARGE, Protocol::Resp2),
-    }
-    error
 }
 
 struct Server {
@@ -402,83 +267,6 @@ async fn answer(router: &Router, outcome: Option<Outcome>) -> (Status, Output) {
         Some(Outcome::NotExecuted) | None => Status::NotExecuted,
     };
     (status, body)
-}
-
-/// A request about many slots.
-enum Whole {
-    Sweep { slots: SlotSet, request: Parsed },
-    Scan { cursor: u64, request: Parsed },
-    Wait { wanted: usize, slots: SlotSet },
-}
-
-/// A request with the bytes that it lies in.
-struct Parsed {
-    command: &'static Command,
-    bytes: BytesMut,
-    spans: Vec<Span>,
-}
-
-impl Whole {
-    fn read(head: Head, mut body: Bytes) -> Result<Whole, Malformed> {
-        let short = |_| Malformed("a request that ends early");
-        let set = |bytes: &[u8]| SlotSet::decode(bytes, SLOTS).map_err(|error| Malformed(error.0));
-        match head.kind {
-            Kind::Scan => {
-                let cursor = body.try_get_u64_le().map_err(short)?;
-                let request = Parsed::read(&body)?;
-                let is_scan = matches!(request.command.run, Run::Scan(_));
-                is_scan.then_some(Whole::Scan { cursor, request }).ok_or(Malformed("not a SCAN"))
-            }
-            Kind::Wait => {
-                Ok(Whole::Wait { wanted: body.try_get_u32_le().map_err(short)? as usize, slots: set(&body)? })
-            }
-            Kind::Every | Kind::Command => {
-                let set_bytes = body.try_get_u32_le().map_err(short)? as usize;
-                if set_bytes > body.len() {
-                    return Err(Malformed("a set of slots that ends early"));
-                }
-                let slots = set(&body.split_to(set_bytes))?;
-                let request = Parsed::read(&body)?;
-                let sweeps = matches!(request.command.run, Run::EverySlot(..) | Run::AnySlot(_));
-                sweeps.then_some(Whole::Sweep { slots, request }).ok_or(Malformed("not about all slots"))
-            }
-        }
-    }
-
-    async fn run(self, router: &Router, head: Head, out: &mut Output) -> Status {
-        match self {
-            Whole::Sweep { slots, request } => router.sweep(request.whole(head), &slots).await.encode(out),
-            Whole::Scan { cursor, request } => match router.scan_step(request.whole(head), cursor) {
-                Some(step) => step.encode(out),
-                None => return Status::NotExecuted,
-            },
-            Whole::Wait { wanted, slots } => {
-                let time = (head.deadline_ms != u32::MAX)
-                    .then(|| std::time::Duration::from_millis(u64::from(head.deadline_ms)));
-                match router.copies_here(&slots, wanted, time).await {
-                    Some(copies) => out.raw(&(copies as u32).to_le_bytes()),
-                    None => return Status::NotExecuted,
-                }
-            }
-        }
-        Status::Executed
-    }
-}
-
-impl Parsed {
-    fn read(body: &[u8]) -> Result<Parsed, Malformed> {
-        let (mut bytes, mut spans) = (BytesMut::from(body), Vec::new());
-        let command = scan(&mut bytes, &mut spans)?;
-        Ok(Parsed { command, bytes, spans })
-    }
-
-    fn whole(&self, head: Head) -> WholeRequest<'_> {
-        WholeRequest {
-            command: self.command,
-            request: Request::new(&self.bytes, &self.spans),
-            protocol: protocol(head),
-        }
-    }
 }
 
 /// Reads the request that a frame carries, and finds its command.
