@@ -18,6 +18,10 @@ use crate::{
 /// So many requests are scanned before the first of them is executed.
 const PLANNED_REQUESTS: usize = 128;
 
+/// So many requests are looked at ahead of being executed, if there are at least so many.
+const LOOK_AHEAD: usize = 32;
+const FEWEST_TO_LOOK_AHEAD: usize = 4;
+
 /// A client that sends so many commands in a row which are not about keys is not preparing one that is.
 const MAX_PREPARATIONS: u32 = 64;
 
@@ -322,9 +326,12 @@ impl Talk {
     /// Executes the plan until something has to wait; how many requests it executed.
     fn execute(&mut self, bytes: &[u8], spans: &[Span], batch: &mut Batch) -> usize {
         let now_unix_ms = self.router.services().clock.unix_ms();
+        let request = |planned: &Planned| Request::new(&bytes[planned.start..], &spans[planned.args.clone()]);
         for (number, planned) in batch.plan.iter().enumerate() {
-            let request = Request::new(&bytes[planned.start..], &spans[planned.args.clone()]);
-            self.execute_one(&request, now_unix_ms, &mut batch.tally);
+            if number.is_multiple_of(LOOK_AHEAD) && batch.plan.len() - number >= FEWEST_TO_LOOK_AHEAD {
+                self.router.prefetch(batch.plan[number..].iter().take(LOOK_AHEAD).map(request));
+            }
+            self.execute_one(&request(planned), now_unix_ms, &mut batch.tally);
             if !self.may_take() {
                 return number + 1;
             }

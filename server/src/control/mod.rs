@@ -165,6 +165,8 @@ struct Task {
     rate: watch::Sender<Option<u64>>,
     topologies: Arc<Topologies>,
     published: Published,
+    /// What was found when all slots were looked at, if nothing changed since.
+    serves_all: Option<bool>,
     machine: Control,
     gossip: Gossip,
     suspicion: Suspicion,
@@ -220,6 +222,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         rate: watch::Sender::new(parts.rebalance_rate_bytes),
         topologies: parts.topologies,
         published: Published::default(),
+        serves_all: None,
         machine: Control::new(ME, parts.me, SLOTS, MOST_PULLS, parts.seed),
         gossip: Gossip::new(parts.me, parts.incarnation, &parts.meta, judging, parts.clock.clone()),
         suspicion: Suspicion::new(suspicion::Config::default(), now_ms),
@@ -446,6 +449,7 @@ impl Task {
         }
         // Roles change under the same messages that change routes; whoever waits for either looks again.
         if changed {
+            self.serves_all = None;
             self.routes.announce();
         }
         self.flush_messages();
@@ -462,8 +466,11 @@ impl Task {
         waited && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
     }
 
-    fn serves_all(&self) -> bool {
-        self.machine.holdings().wanted == 0 && self.routes.unserved() == 0 && !self.placed.is_empty()
+    /// Whether this node holds what it should and knows where every slot is served. Looks at all slots, so only after
+    /// something changed.
+    fn serves_all(&mut self) -> bool {
+        let look = || self.machine.holdings().wanted == 0 && self.routes.unserved() == 0 && !self.placed.is_empty();
+        *self.serves_all.get_or_insert_with(look)
     }
 }
 

@@ -64,6 +64,7 @@ impl Task {
         tracing::info!(nodes = names.join(" "), "slots are placed anew");
         self.placed = placed;
         self.table = Some(Arc::new(table));
+        self.serves_all = None;
         self.machine.handle(Input::Targets(targets), &mut self.copies);
     }
 

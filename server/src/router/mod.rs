@@ -31,6 +31,7 @@ use std::sync::{
 };
 
 use ring::slot::Slot;
+use smallvec::SmallVec;
 
 use crate::{
     clients::Clients,
@@ -99,6 +100,9 @@ pub struct Router {
     draws: AtomicU64,
 }
 
+/// So many keys of a batch are looked at ahead, as many as leave room in the first cache for everything else.
+const PREFETCHED_KEYS: usize = 64;
+
 const CROSS_SLOT: Reply<'static> = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 const NOT_AUTHENTICATED: Reply<'static> = Reply::error("NOAUTH Authentication required.");
 const NOT_SERVED: Reply<'static> = Reply::error("CLUSTERDOWN Hash slot not served");
@@ -136,6 +140,26 @@ impl Router {
     /// Looks at this node's copy of a slot, whatever its role.
     pub fn copy_of_slot<R>(&self, slot: Slot, look: impl FnOnce(SlotView<'_>) -> R) -> R {
         self.store.read(slot, self.services.clock.unix_ms(), look)
+    }
+
+    /// Looks ahead: these requests are about to be executed. Only worth it for several.
+    pub fn prefetch<'r>(&self, requests: impl Iterator<Item = Request<'r>>) {
+        let mut keys = SmallVec::<[(Slot, &[u8]); PREFETCHED_KEYS]>::new();
+        for request in requests {
+            let Some((_, command)) = self.table.find(request.arg(0)) else { continue };
+            // A wrong number of arguments is answered when its time comes.
+            let places = command.keys.places(request.len()).filter(|&place| place < request.len());
+            for key in places.map(|place| request.arg(place)) {
+                if keys.len() == PREFETCHED_KEYS {
+                    return self.store.prefetch(&keys);
+                }
+                let slot = Slot::of(key);
+                if self.cluster.routes.of(slot) == Where::Here {
+                    keys.push((slot, key));
+                }
+            }
+        }
+        self.store.prefetch(&keys);
     }
 
     /// Executes a request, and writes its reply unless that comes later. The command is given with its place in the

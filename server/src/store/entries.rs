@@ -79,6 +79,15 @@ impl SlotEntries {
         self.index.find(hash, key)
     }
 
+    /// Says that this key is about to be looked up.
+    pub(super) fn prefetch(&self, key: &[u8]) {
+        // The first entry with the key's tag is the one, but for one in 128.
+        let _ = self.index.find_by(self.hash(key), |entry| {
+            entry.prefetch();
+            true
+        });
+    }
+
     pub(super) fn entry(&self, place: Place) -> &Entry {
         self.index.entry(place)
     }

@@ -28,6 +28,7 @@ mod index;
 mod maintenance;
 mod memory;
 mod outbox;
+mod prefetch;
 mod shard;
 mod snapshot;
 mod txn;
@@ -45,7 +46,12 @@ use ring::{
     slot::{SLOTS, Slot},
 };
 
-use self::{memory::Memory, outbox::Lanes, shard::Shard};
+use self::{
+    memory::Memory,
+    outbox::Lanes,
+    prefetch::{LINE_BYTES, prefetch},
+    shard::Shard,
+};
 use crate::types::Kind;
 
 pub use self::{
@@ -166,6 +172,23 @@ impl Store {
     }
 
     // --- commands ---
+
+    /// Says that these keys, with their slots, are about to be looked at. Changes nothing but what it costs.
+    pub fn prefetch(&self, keys: &[(Slot, &[u8])]) {
+        for &(slot, _) in keys {
+            let shard = &self.shards[slot.index() / SLOTS_PER_SHARD].0;
+            let copy = Shard::place_of(shard.data_ptr(), slot);
+            for line in (0..size_of::<Replica<SlotEntries>>()).step_by(LINE_BYTES) {
+                prefetch(copy.wrapping_add(line));
+            }
+        }
+        for &(slot, key) in keys {
+            // Whoever holds the lock is looking at something else; waiting for it would cost more than a miss.
+            if let Some(shard) = self.shards[slot.index() / SLOTS_PER_SHARD].0.try_lock() {
+                shard.slot(slot).entries().prefetch(key);
+            }
+        }
+    }
 
     /// Runs a command on a slot, if this node acts for it.
     pub fn execute<R>(&self, slot: Slot, now_unix_ms: u64, run: impl FnOnce(&mut SlotTxn<'_>) -> R) -> Executed<R> {

@@ -1,5 +1,7 @@
 //! A shard: a range of slots under one lock, with their clock, their outbox and their counters.
 
+use std::{array, mem::offset_of};
+
 use ring::{
     hlc::HlcClock,
     replica::{Replica, Role},
@@ -58,7 +60,7 @@ pub(super) struct Shard {
     pub(super) random: Random,
     /// Not above the deadline of any entry in an acting slot.
     pub(super) earliest_deadline: u64,
-    pub(super) slots: Vec<Replica<SlotEntries>>,
+    pub(super) slots: [Replica<SlotEntries>; SLOTS_PER_SHARD],
     /// For each slot, its number of entries if this node acts for it: what can be evicted.
     pub(super) acting_keys: [u32; SLOTS_PER_SHARD],
     /// Bytes by which the store's sum does not yet know of this shard's changes.
@@ -67,7 +69,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(number: usize, seed: u64) -> Shard {
-        let slots = Slot::all().skip(number * SLOTS_PER_SHARD).take(SLOTS_PER_SHARD);
+        let first = number * SLOTS_PER_SHARD;
         Shard {
             clock: HlcClock::default(),
             outbox: Outbox::new(number),
@@ -75,10 +77,16 @@ impl Shard {
             totals: Totals::default(),
             random: Random(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             earliest_deadline: u64::MAX,
-            slots: slots.map(|slot| Replica::absent(slot, SlotEntries::new(seed))).collect(),
+            slots: array::from_fn(|at| Replica::absent(slot_at(first + at), SlotEntries::new(seed))),
             acting_keys: [0; SLOTS_PER_SHARD],
             unreported_bytes: 0,
         }
+    }
+
+    /// Where the copy of a slot lies in a shard that lies there.
+    pub(super) fn place_of(shard: *const Shard, slot: Slot) -> *const u8 {
+        let at = slot.index() % SLOTS_PER_SHARD * size_of::<Replica<SlotEntries>>();
+        shard.cast::<u8>().wrapping_add(offset_of!(Shard, slots) + at)
     }
 
     pub(super) fn slot(&self, slot: Slot) -> &Replica<SlotEntries> {
@@ -108,6 +116,10 @@ impl Shard {
         totals.acting_keys = totals.acting_keys - u64::from(self.acting_keys[at]) + acting;
         self.acting_keys[at] = acting as u32;
     }
+}
+
+fn slot_at(index: usize) -> Slot {
+    Slot::new(index as u16).expect("shards are ranges of the slots that there are")
 }
 
 /// What of a slot goes into the totals.
