@@ -24,7 +24,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Notify,
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
     time::timeout,
 };
 
@@ -180,6 +180,8 @@ impl Link {
             }
             if buffer.is_empty() {
                 self.writable.notified().await;
+                // Connections that are ready as well have their turn first: what they append leaves in the same write.
+                yield_now().await;
                 continue;
             }
             output.write_all(&buffer).await?;
