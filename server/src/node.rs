@@ -100,7 +100,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         events: Arc::new(LaneEvents { wakes: wakes.clone(), overflows: overflowed }),
     }));
     let (routes, acks, links) =
-        (Arc::new(Routes::default()), Arc::new(Acks::default()), Arc::new(Links::new(config.threads)));
+        (Arc::new(Routes::default()), Arc::new(Acks::new(config.write_acks > 1)), Arc::new(Links::new(config.threads)));
     let clients = Arc::new(Clients::default());
     let meta = meta(&config, &addresses, &*clock);
     let me = identity.node_id;

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use ring::{
     id::{MAX_PEERS, Peer, PeerSet},
     slot::Slot,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::store::{Mark, SHARDS, Ticket};
 
@@ -28,21 +28,37 @@ pub struct Acks {
     not_counting: Mutex<HashSet<(Peer, Slot)>>,
     shards: Box<[watch::Sender<()>]>,
     in_session: Mutex<PeerSet>,
+    /// Every write is waited for.
+    always: bool,
+    /// How many wait, and what wakes the senders of lanes when one more does.
+    waiting: AtomicUsize,
+    hurry: Notify,
 }
 
-impl Default for Acks {
-    fn default() -> Acks {
+/// Counts one who waits, for as long as it does.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Acks {
+    /// Nothing is acknowledged. `always` says that every write is going to be waited for.
+    pub fn new(always: bool) -> Acks {
         Acks {
             reached: (0..MAX_PEERS * SHARDS).map(|_| AtomicU64::new(0)).collect(),
             after: (0..MAX_PEERS * SHARDS).map(|_| AtomicU64::new(0)).collect(),
             not_counting: Mutex::default(),
             shards: (0..SHARDS).map(|_| watch::Sender::new(())).collect(),
             in_session: Mutex::default(),
+            always,
+            waiting: AtomicUsize::new(0),
+            hurry: Notify::new(),
         }
     }
-}
 
-impl Acks {
     /// A peer has everything of these shards up to these effects; copies of these slots do not count.
     pub fn acknowledge(&self, peer: Peer, marks: impl IntoIterator<Item = Mark>, not_counting: &[Slot]) {
         {
@@ -54,6 +70,12 @@ impl Acks {
             // First where the session began: whoever sees the new end must not see the former beginning.
             self.after[index(peer, shard)].store(after, Ordering::Release);
             self.reached[index(peer, shard)].fetch_max(seq, Ordering::AcqRel);
+        }
+        // Whoever begins to wait says so before it looks, and in one order with the marks above: either it sees them, or it
+        // is seen here.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
         }
         // Marks of earlier acknowledgements may count only now, so every shard that is waited for looks again.
         for shard in &self.shards {
@@ -80,6 +102,25 @@ impl Acks {
         }
     }
 
+    /// Whether somebody waits for acknowledgements, so that they should come soon.
+    pub fn hurry(&self) -> bool {
+        self.always || self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns as soon as [`Acks::hurry`] is true.
+    pub async fn hurried(&self) {
+        loop {
+            let begun = self.hurry.notified();
+            tokio::pin!(begun);
+            // Registered before looking, so that whoever begins to wait in between is not missed.
+            begun.as_mut().enable();
+            if self.hurry() {
+                return;
+            }
+            begun.await;
+        }
+    }
+
     /// How many peers have acknowledged a write so far.
     pub fn count(&self, ticket: &Ticket) -> usize {
         let excluded = self.not_counting.lock();
@@ -96,7 +137,14 @@ impl Acks {
     /// Peers that keep silent are waited for without end: bound it by a time-out. [`Acks::count`] then says how many
     /// have acknowledged.
     pub async fn reached(&self, ticket: &Ticket, wanted: usize) {
+        if self.count(ticket) >= wanted {
+            return;
+        }
         let mut changes = self.shards[usize::from(ticket.shard)].subscribe();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
+        fence(Ordering::SeqCst);
+        self.hurry.notify_waiters();
         while self.count(ticket) < wanted {
             let waited_for = ticket.counting.intersection(*self.in_session.lock());
             if waited_for.len() < wanted {
@@ -131,14 +179,14 @@ mod tests {
 
     #[test]
     fn what_was_lost_with_a_former_session_is_not_reached() {
-        let acks = Acks::default();
+        let acks = Acks::new(false);
         acks.acknowledge(Peer(1), [Mark { shard: 0, after: 5, seq: 8 }], &[]);
         assert_eq!((acks.count(&ticket(5, &[1])), acks.count(&ticket(6, &[1]))), (0, 1));
     }
 
     #[tokio::test]
     async fn a_write_is_reached_when_counting_copies_have_it() {
-        let acks = std::sync::Arc::new(Acks::default());
+        let acks = std::sync::Arc::new(Acks::new(false));
         let ticket = ticket(5, &[1, 2]);
         (1..=3).for_each(|peer| acks.begin(Peer(peer)));
         acks.acknowledge(Peer(1), [mark(4)], &[]);

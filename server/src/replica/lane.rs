@@ -5,6 +5,10 @@
 //!   acks ◄────────────────── ack frames (id: batch, payload: slots that do not count) ◄─ peer
 //! ```
 //!
+//! A frame costs both nodes some wake-ups and system calls, more than the effects in it. So the first after a pause leaves
+//! at once and the next ones gather for a millisecond, and acknowledgements follow each other by five, unless somebody
+//! waits for them: then batches are sent as they come and ask to be acknowledged at once.
+//!
 //! The bytes of all data frames of a direction, one behind the other, are the stream of records that the store's
 //! outbox describes; a record may span frames, so one of 512 MiB needs no message of that size.
 
@@ -23,7 +27,7 @@ use ring::{
 };
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Duration, interval},
+    time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
 use super::{Report, Reports, acks::Acks};
@@ -35,6 +39,8 @@ use crate::{
 
 const DATA: u8 = 1;
 const ACK: u8 = 2;
+/// Like [`DATA`], and somebody waits for the acknowledgement.
+const URGENT: u8 = 3;
 
 /// About how much is taken from the store at a time, and at most sent in one frame.
 const BATCH_BYTES: usize = 256 << 10;
@@ -45,6 +51,10 @@ const MOST_RECORD_BYTES: usize = 1100 << 20;
 
 /// While slots do not count their state is told again this often.
 const RECHECK: Duration = Duration::from_millis(20);
+
+/// How long effects wait for others if nobody waits for them, and how far acknowledgements are apart.
+const GATHER: Duration = Duration::from_millis(1);
+const GATHER_ACKS: Duration = Duration::from_millis(5);
 
 /// What both directions of a lane need.
 #[derive(Clone)]
@@ -86,12 +96,20 @@ impl Lane {
                 continue;
             };
             number += 1;
+            let is_full = batch.len_bytes() >= BATCH_BYTES;
             unacknowledged.lock().push_back((number, batch.marks));
+            let kind = if self.acks.hurry() { URGENT } else { DATA };
             let mut pieces = frames(batch.bytes).into_iter().peekable();
             while let Some(payload) = pieces.next() {
                 let id = if pieces.peek().is_none() { number } else { 0 };
-                if to.send(Frame { kind: DATA, id, payload }).await.is_err() {
+                if to.send(Frame { kind, id, payload }).await.is_err() {
                     return "the lane is closed".to_owned();
+                }
+            }
+            if !is_full {
+                tokio::select! {
+                    () = sleep(GATHER) => {}
+                    () = self.acks.hurried() => {}
                 }
             }
         }
@@ -103,18 +121,24 @@ impl Lane {
         to: mpsc::Sender<Frame>,
         unacknowledged: Unacknowledged,
     ) -> String {
-        let mut incoming = Incoming { lane: self, pending: BytesMut::new(), not_counting: Vec::new(), taken_in: 0 };
+        let mut incoming =
+            Incoming { lane: self, pending: BytesMut::new(), not_counting: Vec::new(), taken_in: 0, acknowledged: 0 };
         let mut recheck = interval(RECHECK);
+        let mut gathered = interval(GATHER_ACKS);
+        gathered.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let answered = tokio::select! {
                 frame = from.recv() => match frame {
                     None => return "the lane is closed".to_owned(),
-                    Some(Frame { kind: DATA, id, payload }) => incoming.data(id, &payload).await,
+                    Some(Frame { kind: kind @ (DATA | URGENT), id, payload }) => {
+                        incoming.data(id, &payload).await.map(|()| kind == URGENT && id != 0)
+                    }
                     Some(Frame { kind: ACK, id, payload }) => {
                         incoming.acknowledged(id, &payload, &unacknowledged).map(|()| false)
                     }
                     Some(Frame { kind, .. }) => return format!("the peer sent a frame of unknown kind {kind}"),
                 },
+                _ = gathered.tick(), if incoming.acknowledged < incoming.taken_in => Ok(true),
                 _ = recheck.tick(), if !incoming.not_counting.is_empty() => Ok(true),
             };
             let is_due = match answered {
@@ -130,6 +154,9 @@ impl Lane {
 
 /// The pieces of a batch as payloads: small ones together, large ones cut.
 fn frames(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    if pieces.len() == 1 && pieces[0].len() <= FRAME_BYTES {
+        return pieces;
+    }
     let mut frames = Vec::new();
     let mut together = BytesMut::new();
     for mut piece in pieces {
@@ -158,40 +185,56 @@ fn frames(pieces: Vec<Bytes>) -> Vec<Bytes> {
 /// The receiving side of a lane.
 struct Incoming {
     lane: Lane,
+    /// The beginning of a record that goes on in the next frame.
     pending: BytesMut,
     /// Slots that took in an effect and do not count yet.
     not_counting: Vec<Slot>,
     /// The last batch that is taken in as a whole.
     taken_in: u64,
+    /// The last one that was acknowledged.
+    acknowledged: u64,
 }
 
 impl Incoming {
-    /// Takes a frame in; true if a batch is complete and is to be acknowledged.
-    async fn data(&mut self, id: u64, payload: &[u8]) -> Result<bool, Malformed> {
-        self.pending.extend_from_slice(payload);
-        while let Some(record) = self.next_record()? {
-            if let Some(input) = self.record(record.0, &record.1)? {
-                // If the control task is gone the node ends.
-                let _ = self.lane.reports.send(Report::Input(self.lane.session, input)).await;
+    /// Takes a frame in.
+    async fn data(&mut self, id: u64, payload: &[u8]) -> Result<(), Malformed> {
+        let mut reports = Vec::new();
+        if self.pending.is_empty() {
+            let used = self.records(payload, &mut reports)?;
+            self.pending.extend_from_slice(&payload[used..]);
+        } else {
+            let mut pending = std::mem::take(&mut self.pending);
+            pending.extend_from_slice(payload);
+            let used = self.records(&pending, &mut reports)?;
+            // Nothing is left of most, and then the memory of a large record is given back.
+            if used < pending.len() {
+                pending.advance(used);
+                self.pending = pending;
             }
+        }
+        for input in reports {
+            // If the control task is gone the node ends.
+            let _ = self.lane.reports.send(Report::Input(self.lane.session, input)).await;
         }
         if id != 0 {
             self.taken_in = id;
         }
-        Ok(id != 0)
+        Ok(())
     }
 
-    fn next_record(&mut self) -> Result<Option<(u8, Bytes)>, Malformed> {
-        let Some(&[tag, a, b, c, d]) = self.pending.first_chunk() else { return Ok(None) };
-        let len = u32::from_le_bytes([a, b, c, d]) as usize;
-        if len > MOST_RECORD_BYTES {
-            return Err(Malformed("a record beyond the limit"));
+    /// Takes in the whole records at the beginning; how many bytes these are.
+    fn records(&mut self, bytes: &[u8], reports: &mut Vec<Input>) -> Result<usize, Malformed> {
+        let mut used = 0;
+        while let Some(&[tag, a, b, c, d]) = bytes[used..].first_chunk() {
+            let len = u32::from_le_bytes([a, b, c, d]) as usize;
+            if len > MOST_RECORD_BYTES {
+                return Err(Malformed("a record beyond the limit"));
+            }
+            let Some(body) = bytes.get(used + 5..used + 5 + len) else { break };
+            reports.extend(self.record(tag, body)?);
+            used += 5 + len;
         }
-        if self.pending.len() < 5 + len {
-            return Ok(None);
-        }
-        self.pending.advance(5);
-        Ok(Some((tag, self.pending.split_to(len).freeze())))
+        Ok(used)
     }
 
     fn record(&mut self, tag: u8, body: &[u8]) -> Result<Option<Input>, Malformed> {
@@ -233,6 +276,7 @@ impl Incoming {
     fn acknowledgement(&mut self) -> Frame {
         let store = &self.lane.store;
         self.not_counting.retain(|&slot| !store.with_replica(slot, |copy| copy.counts()));
+        self.acknowledged = self.taken_in;
         let payload = self.not_counting.iter().flat_map(|slot| slot.number().to_le_bytes()).collect();
         Frame { kind: ACK, id: self.taken_in, payload }
     }

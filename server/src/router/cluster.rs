@@ -63,7 +63,7 @@ impl Cluster {
         Cluster {
             routes: Arc::new(routes),
             links: Arc::new(Links::new(1)),
-            acks: Arc::default(),
+            acks: Arc::new(Acks::new(false)),
             redirects: Arc::new(()),
             write_acks: 1,
             replicas: 1,

@@ -52,6 +52,9 @@ pub const TAG_SEEN: u8 = 3;
 const PIECE_BYTES: usize = 64 << 10;
 const FRAME_HEAD: usize = 5;
 
+/// An emptied tail keeps its memory up to this size.
+const KEPT_TAIL_BYTES: usize = 1 << 10;
+
 /// Up to where a peer was sent a shard's effects: all of its own with a number in `after < number <= seq`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
@@ -70,12 +73,32 @@ pub struct Batch {
     pub bytes: Vec<Bytes>,
     /// How far the batch goes in each shard that it has something of.
     pub marks: Vec<Mark>,
+    /// Small records on their way to become the next of `bytes`.
+    small: BytesMut,
 }
 
 impl Batch {
     /// How many bytes the batch has.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.iter().map(Bytes::len).sum()
+        self.bytes.iter().map(Bytes::len).sum::<usize>() + self.small.len()
+    }
+
+    fn push(&mut self, parts: Vec<Bytes>) {
+        self.seal();
+        self.bytes.extend(parts);
+    }
+
+    fn push_small(&mut self, records: &[u8]) {
+        self.small.extend_from_slice(records);
+        if self.small.len() >= PIECE_BYTES {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.small.is_empty() {
+            self.bytes.push(self.small.split().freeze());
+        }
     }
 }
 
@@ -151,6 +174,7 @@ impl Lanes {
         }
         lane.waiting_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
         if taken_bytes > 0 {
+            batch.seal();
             return Some(batch);
         }
         // Whoever makes a shard dirty from here on finds the sender asleep and wakes it; who did so before is seen.
@@ -346,14 +370,20 @@ impl Outbox {
         let buffer = &mut self.buffers[peer.index()];
         let mut seq = None;
         while taken.bytes < max_bytes {
-            if buffer.pieces.is_empty() {
-                buffer.seal();
-            }
-            let Some(piece) = buffer.pieces.pop_front() else { break };
-            taken.bytes += piece.bytes;
-            buffer.bytes -= piece.bytes;
-            batch.bytes.extend(piece.parts);
-            seq = Some(piece.seq);
+            let bytes = if let Some(piece) = buffer.pieces.pop_front() {
+                batch.push(piece.parts);
+                seq = Some(piece.seq);
+                piece.bytes
+            } else if !buffer.tail.is_empty() {
+                // Small records of many shards become one piece, and each shard keeps its memory for the next ones.
+                batch.push_small(&buffer.tail);
+                seq = Some(buffer.tail_seq);
+                buffer.clear_tail()
+            } else {
+                break;
+            };
+            taken.bytes += bytes;
+            buffer.bytes -= bytes;
         }
         batch.marks.extend(seq.map(|seq| Mark { shard: self.shard as u16, after: buffer.after, seq }));
         taken.more = buffer.bytes > 0;
@@ -390,6 +420,16 @@ impl Buffer {
         if self.tail.len() >= PIECE_BYTES {
             self.seal();
         }
+    }
+
+    /// Empties the tail; how many bytes it had.
+    fn clear_tail(&mut self) -> usize {
+        let bytes = self.tail.len();
+        self.tail.clear();
+        if self.tail.capacity() > KEPT_TAIL_BYTES {
+            self.tail = BytesMut::new();
+        }
+        bytes
     }
 
     fn seal(&mut self) {

@@ -157,7 +157,7 @@ impl Several {
 impl Member {
     async fn start(write_acks: usize, replicas: usize, port: Port) -> Member {
         let (store, routes) = (Arc::new(empty_store()), Arc::new(Routes::default()));
-        let (links, acks) = (Arc::new(Links::new(2)), Arc::<Acks>::default());
+        let (links, acks) = (Arc::new(Links::new(2)), Arc::new(Acks::new(false)));
         let redirects = Arc::new(Elsewhere(routes.clone()));
         let (of_links, of_acks, of_routes) = (links.clone(), acks.clone(), routes.clone());
         let cluster = Cluster { routes: of_routes, links: of_links, acks: of_acks, redirects, write_acks, replicas };
