@@ -76,6 +76,7 @@ impl Control {
 
     pub(super) fn repair_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
         self.slots[slot.index()].repairs.retain(|&(_, source)| source != from);
+        self.counts.repaired += u64::from(joined.is_some());
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
         }

@@ -220,7 +220,7 @@ impl World {
         });
         for number in done {
             let write = &mut self.writes[number];
-            if write.counting.contains(Peer(from as u8)) {
+            if write.shipped_to.contains(Peer(from as u8)) {
                 write.acknowledged_by.insert(Peer(from as u8));
                 if write.acknowledged_by.len() + 1 >= write.quorum && !write.acknowledged {
                     write.acknowledged = true;
