@@ -21,9 +21,8 @@ runs=${RUNS:-5}
 each=${SECONDS_EACH:-2}
 keys=${KEYS:-1000000}
 self_test=
-work=$(mktemp -d)
-declare -A pids=() endpoints=()
-started=()
+# shellcheck source=benches/servers.sh
+. "$root/benches/servers.sh"
 
 main() {
     case ${1:-} in
@@ -31,33 +30,15 @@ main() {
         '') ;;
         *) fail "unknown option $1" ;;
     esac
-    for tool in redis-server redis-cli redis-benchmark nutcracker; do
-        command -v $tool >/dev/null || fail "$tool is missing"
-    done
-    trap clean_up EXIT
-    binaries
+    need redis-server redis-cli redis-benchmark nutcracker
+    prepare
     about
     one_node
     three_nodes
 }
 
-binaries() {
-    local target
-    target=$(cd "$root" && cargo metadata --no-deps --format-version 1 |
-        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
-    if [ -z "${CIRCLET_BENCH:-}" ]; then
-        (cd "$root" && cargo build --quiet --release --locked --package circlet-benches --bin circlet-bench)
-    fi
-    bench=${CIRCLET_BENCH:-$target/circlet-bench}
-    if [ -z "${CIRCLET:-}$self_test" ]; then
-        (cd "$root" && cargo build --quiet --release --locked --package circlet-server --bin circlet)
-    fi
-    circlet=${CIRCLET:-$target/circlet}
-}
-
 about() {
-    echo "Machine: $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r)."
-    echo "Commit: $(git -C "$root" rev-parse --short HEAD)$(git -C "$root" diff --quiet HEAD || echo ', with changes')."
+    machine
     echo "Redis $(redis-server --version | sed 's/.*v=\([^ ]*\).*/\1/'), $(nutcracker --version 2>&1 | sed -n 's/.*nutcracker-/twemproxy /p')."
     echo "$runs alternating runs of $each s; 64-byte values, $keys keys, 50 connections; medians."
 }
@@ -121,7 +102,7 @@ hit_ratio() {
 three_nodes() {
     local replicas
     for replicas in 1 2; do
-        start_subject ours 3 $replicas
+        start_subject ours 3 $replicas --threads 1
         start_twemproxy theirs
         local side
         for side in ours theirs; do
@@ -196,33 +177,17 @@ subject() {
 
 # ---- servers -------------------------------------------------------------------------------------------------------
 
-# start_subject SIDE NODES REPLICAS
+# start_subject SIDE NODES REPLICAS FLAG...
 start_subject() {
     if [ -z "$self_test" ]; then
-        start_circlet "$@"
+        local side=$1 nodes=$2 replicas=$3
+        shift 3
+        start_circlet "$side" "$nodes" --replicas "$replicas" "$@"
     elif [ "$2" -eq 1 ]; then
         start_redis "$1"
     else
         start_twemproxy "$1"
     fi
-}
-
-start_circlet() {
-    local side=$1 nodes=$2 replicas=$3 node log seeds='' logs=()
-    pids[$side]='' endpoints[$side]=''
-    for ((node = 0; node < nodes; node++)); do
-        log=$work/circlet.$node
-        "$circlet" server --bind 127.0.0.1 --port 0 --cluster-port 0 --peer-port 0 --admin-port 0 \
-            --replicas "$replicas" ${seeds:+--seeds "$seeds"} >"$log" 2>"$log.err" &
-        keep "$side" $!
-        wait_line "$log" 'listening peer'
-        seeds=${seeds:+$seeds,}$(awk '$2 == "peer" { print $3 }' "$log")
-        logs+=("$log")
-    done
-    for log in "${logs[@]}"; do
-        wait_line "$log" ready
-        endpoints[$side]+=${endpoints[$side]:+,}$(awk '$2 == "client" { print $3 }' "$log")
-    done
 }
 
 start_redis() {
@@ -240,7 +205,7 @@ one_redis() {
             break
         fi
     done
-    keep "$1" $pid
+    keep "$1" "$pid"
     endpoints[$1]+=${endpoints[$1]:+,}127.0.0.1:$port
 }
 
@@ -266,72 +231,6 @@ start_twemproxy() {
     done
     keep "$1" $pid
     endpoints[$1]=127.0.0.1:$port
-}
-
-keep() {
-    pids[$1]+=" $2"
-    started+=("$2")
-}
-
-# A port that nobody listens on now. Whoever takes it must cope with losing the race.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 10000))
-        if ! { : <>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
-            echo $port
-            return
-        fi
-    done
-}
-
-# wait_listening PORT PID: false if the process ended instead
-wait_listening() {
-    while ! { : <>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null; do
-        kill -0 "$2" 2>/dev/null || return 1
-        sleep 0.05
-    done
-    kill -0 "$2" 2>/dev/null
-}
-
-wait_line() {
-    local until=$((SECONDS + 30))
-    while ! grep -q "^$2" "$1"; do
-        [ $SECONDS -lt $until ] || { cat "$1.err" >&2; fail "a node printed no line '$2'"; }
-        sleep 0.05
-    done
-}
-
-# User and system time of a side's processes, in ticks.
-cpu_ticks() {
-    local pid sum=0 stat
-    for pid in ${pids[$1]}; do
-        stat=$(<"/proc/$pid/stat")
-        read -r -a stat <<<"${stat##*) }"
-        sum=$((sum + stat[11] + stat[12]))
-    done
-    echo $sum
-}
-
-stop() {
-    local side
-    for side in "$@"; do
-        # shellcheck disable=SC2086
-        kill -KILL ${pids[$side]}
-        # shellcheck disable=SC2086
-        wait ${pids[$side]} 2>/dev/null || true
-    done
-    started=()
-}
-
-clean_up() {
-    [ ${#started[@]} -eq 0 ] || kill -KILL "${started[@]}" 2>/dev/null || true
-    rm -rf "$work"
-}
-
-fail() {
-    echo "speed: $1" >&2
-    exit 1
 }
 
 main "$@"
