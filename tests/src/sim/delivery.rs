@@ -155,7 +155,7 @@ impl World {
             Packet::Compare { slot, digest } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 if copy.role().holds() && copy.digest() != digest {
-                    self.drive(to, |control, copies| control.handle(Input::Differs { slot, from: peer }, copies));
+                    self.report(to, from, Stream::Lane, Input::Differs { slot, from: peer });
                 }
             }
             Packet::Ack { position, not_counting } => self.deliver_ack(from, to, position, &not_counting),
@@ -167,13 +167,11 @@ impl World {
             Packet::Snapshot { fetch, slot, origin, content } => {
                 let two_steps = self.mutation == Some(Mutation::SnapshotInTwoSteps);
                 let late = two_steps.then(|| self.nodes[from].copies.slots[slot.index()].seen().clone());
-                self.drive(to, |control, copies| {
-                    let copy = &mut copies.slots[slot.index()];
-                    let content = content.filter(|_| copy.is_of(origin));
-                    let joined =
-                        content.map(|(seen, entries)| copy.join(&late.unwrap_or(seen), entries, &mut copies.clock));
-                    control.handle(Input::Fetched { fetch, joined }, copies);
-                });
+                let Copies { slots, clock } = &mut self.nodes[to].copies;
+                let copy = &mut slots[slot.index()];
+                let content = content.filter(|_| copy.is_of(origin));
+                let joined = content.map(|(seen, entries)| copy.join(&late.unwrap_or(seen), entries, clock));
+                self.report(to, from, Stream::Bulk, Input::Fetched { fetch, joined });
                 self.check_copy(to, slot);
                 self.acknowledge(to, from);
             }
@@ -187,8 +185,7 @@ impl World {
         let received = copies.slots[slot.index()].receive(bytes, &effect, &mut copies.clock);
         note!(self, "n{to} {:?}: {received:?}", effect.header.dot);
         if received.is_uncertain() {
-            let from = Peer(from as u8);
-            self.drive(to, |control, copies| control.handle(Input::Gap { slot, from }, copies));
+            self.report(to, from, Stream::Lane, Input::Gap { slot, from: Peer(from as u8) });
         }
         self.check_copy(to, slot);
         let session = &mut self.nodes[to].sessions[from];
@@ -196,7 +193,7 @@ impl World {
         self.acknowledge(to, from);
     }
 
-    fn acknowledge(&mut self, at: usize, to: usize) {
+    pub(super) fn acknowledge(&mut self, at: usize, to: usize) {
         let node = &self.nodes[at];
         if node.sessions[to].open {
             let not_counting = node.copies.slots.iter().filter(|copy| !copy.counts()).map(|copy| copy.slot()).collect();

@@ -13,6 +13,8 @@ pub(super) enum Action {
     Tick,
     /// A packet arrives.
     Deliver,
+    /// A machine hears what the receiving end of a stream has to tell.
+    Hear,
     /// A node learns of the latest targets.
     Learn,
     /// Two nodes find out that their session is over, or one that was down comes back.
@@ -107,6 +109,7 @@ fn draw_weights(random: &mut Rng) -> Vec<(Action, u32)> {
         (Action::Command, random.u32(60..240)),
         (Action::Tick, random.u32(60..200)),
         (Action::Deliver, random.u32(400..900)),
+        (Action::Hear, random.u32(20..400)),
         (Action::Learn, random.u32(10..60)),
         (Action::Notice, random.u32(20..80)),
     ];

@@ -18,6 +18,7 @@ mod model;
 mod mutation;
 mod network;
 mod node;
+mod reports;
 mod settle;
 mod world;
 

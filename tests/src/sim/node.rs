@@ -11,7 +11,10 @@ use ring::{
     slot_set::SlotSet,
 };
 
-use super::model::{Model, Writes};
+use super::{
+    model::{Model, Writes},
+    reports::Report,
+};
 
 /// One node.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct SimNode {
     pub forgotten: PeerSet,
     /// Its half of each session.
     pub sessions: Vec<Session>,
+    /// What its machine has not heard yet.
+    pub(super) reports: Vec<Report>,
 }
 
 impl SimNode {

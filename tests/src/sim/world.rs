@@ -251,6 +251,7 @@ impl World {
             executed: vec![false; self.slots.into()],
             forgotten: PeerSet::EMPTY,
             sessions: vec![Session::default(); nodes],
+            reports: Vec::new(),
         }
     }
 
@@ -278,6 +279,7 @@ impl World {
                 self.tick(at);
             }
             Action::Deliver => self.deliver_one(),
+            Action::Hear => self.hear_one(),
             Action::Learn => self.learn_targets(),
             Action::Notice => self.notice_or_restart(),
             Action::Move => self.move_slots(),
