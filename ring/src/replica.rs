@@ -24,7 +24,7 @@ use crate::{
     effect::{EffectRef, Header, Op},
     fold::Fold,
     hlc::{Hlc, HlcClock},
-    id::{Origin, PeerSet},
+    id::{Origin, Peer, PeerSet},
     slot::Slot,
 };
 
@@ -137,6 +137,9 @@ pub struct Replica<E> {
     /// the context does not dominate them acknowledgements of this copy do not count: one position in a lane
     /// acknowledges everything before it.
     missing: SlotContext,
+    /// Who sent what is missing, and who of them was asked for its copy since.
+    senders: PeerSet,
+    asked: PeerSet,
     ship_to: PeerSet,
     counting: PeerSet,
     /// A copy that pulls has joined its first snapshot.
@@ -177,6 +180,8 @@ impl<E: Entries> Replica<E> {
             fold: Fold::default(),
             parked: Parked { effects: VecDeque::new(), bytes: 0, limit_bytes: PARK_LIMIT_BYTES },
             missing: SlotContext::new(),
+            senders: PeerSet::EMPTY,
+            asked: PeerSet::EMPTY,
             ship_to: PeerSet::EMPTY,
             counting: PeerSet::EMPTY,
             has_snapshot: false,
@@ -267,6 +272,16 @@ impl<E: Entries> Replica<E> {
         !self.seen.dominates(&self.missing)
     }
 
+    /// Who sent what is missing and was not asked for its copy since; nobody if nothing is missing.
+    pub fn unasked(&self) -> PeerSet {
+        if self.misses_something() { self.senders.difference(self.asked) } else { PeerSet::EMPTY }
+    }
+
+    /// This peer is asked for its copy now: the answer has all that it has sent so far.
+    pub fn ask(&mut self, from: Peer) {
+        self.asked.insert(from);
+    }
+
     /// How many bytes of effects are parked.
     pub fn parked_bytes(&self) -> usize {
         self.parked.bytes
@@ -292,7 +307,7 @@ impl<E: Entries> Replica<E> {
     /// Pulling is over: the copy is ready.
     pub fn become_ready(&mut self) {
         debug_assert!(self.role == Role::Pulling && !self.misses_something());
-        self.missing = SlotContext::new();
+        self.miss_nothing();
         self.role = Role::Following;
     }
 
@@ -326,9 +341,10 @@ impl<E: Entries> Replica<E> {
     }
 
     /// Forgets entries *and* context. Either alone would make the other lie. What arrived and never got in is still
-    /// missing in the next tenure.
+    /// missing in the next tenure, and an answer that was asked for is not joined by that one.
     pub fn forget(&mut self) {
         self.role = Role::Absent;
+        self.asked = PeerSet::EMPTY;
         self.seen = SlotContext::new();
         self.learnt.clear();
         self.fold = Fold::default();
@@ -351,13 +367,13 @@ impl<E: Entries> Replica<E> {
         Header { slot: self.slot, dot, prev, after: core::mem::take(&mut self.learnt) }
     }
 
-    /// Takes in an effect that arrived: admits, parks or drops it.
+    /// Takes in an effect that arrived from this peer: admits, parks or drops it.
     ///
     /// An effect is admitted exactly if the context stands at its `prev` for its origin and dominates its `after`.
-    pub fn receive(&mut self, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
+    pub fn receive(&mut self, from: Peer, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
         match self.role {
             Role::Absent => {
-                self.missing.advance(effect.header.dot.origin, effect.header.dot.hlc);
+                self.miss(from, effect.header.dot);
                 Received::Absent
             }
             Role::Pulling if self.mutations.live_effects_while_pulling => {
@@ -367,19 +383,19 @@ impl<E: Entries> Replica<E> {
             // From its first snapshot on a copy that pulls takes effects in like any other: some time passes until the
             // control task hears of the snapshot.
             Role::Pulling if !self.has_snapshot => {
-                self.park(bytes, effect.header.dot);
+                self.park(from, bytes, effect.header.dot);
                 Received::Parked
             }
             Role::Releasing => {
-                self.missing.advance(effect.header.dot.origin, effect.header.dot.hlc);
-                self.take_in(bytes, effect, clock);
+                self.miss(from, effect.header.dot);
+                self.take_in(from, bytes, effect, clock);
                 Received::Releasing
             }
-            Role::Pulling | Role::Following | Role::Acting => self.take_in(bytes, effect, clock),
+            Role::Pulling | Role::Following | Role::Acting => self.take_in(from, bytes, effect, clock),
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
+    fn take_in(&mut self, from: Peer, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
         if self.seen.covers(effect.header.dot) {
             Received::Duplicate
         } else if self.admits(&effect.header) {
@@ -387,17 +403,18 @@ impl<E: Entries> Replica<E> {
             self.replay(clock);
             Received::Applied
         } else {
-            self.park(bytes, effect.header.dot);
+            self.park(from, bytes, effect.header.dot);
             Received::Parked
         }
     }
 
-    /// Takes note of what another copy has incorporated; whether this one lacks some of it, and does not count before it
-    /// has that.
-    pub fn heard_of(&mut self, seen: &SlotContext) -> bool {
+    /// Takes note of what this peer's copy has incorporated; whether this one lacks some of it, and does not count before
+    /// it has that.
+    pub fn heard_of(&mut self, from: Peer, seen: &SlotContext) -> bool {
         let lacks = !self.seen.dominates(seen);
         if lacks {
             self.missing.join(seen);
+            self.is_to_be_asked(from);
         }
         lacks
     }
@@ -406,7 +423,7 @@ impl<E: Entries> Replica<E> {
     /// does not hold the slot any more.
     pub fn drop_parked(&mut self) {
         self.parked.take();
-        self.missing = SlotContext::new();
+        self.miss_nothing();
     }
 
     /// Whether this is still the copy of that tenure.
@@ -447,11 +464,26 @@ impl<E: Entries> Replica<E> {
         clock.observe(dot.hlc);
     }
 
-    fn park(&mut self, bytes: &[u8], dot: Dot) {
+    fn park(&mut self, from: Peer, bytes: &[u8], dot: Dot) {
         let kept = self.parked.push(bytes);
         if (kept || !self.mutations.overflow_forgotten) && !self.seen.covers(dot) {
-            self.missing.advance(dot.origin, dot.hlc);
+            self.miss(from, dot);
         }
+    }
+
+    fn miss(&mut self, from: Peer, dot: Dot) {
+        self.missing.advance(dot.origin, dot.hlc);
+        self.is_to_be_asked(from);
+    }
+
+    fn is_to_be_asked(&mut self, from: Peer) {
+        self.senders.insert(from);
+        self.asked.remove(from);
+    }
+
+    fn miss_nothing(&mut self) {
+        self.missing = SlotContext::new();
+        (self.senders, self.asked) = (PeerSet::EMPTY, PeerSet::EMPTY);
     }
 
     /// Applies whatever is parked and has become admissible, until nothing more is.
@@ -478,7 +510,7 @@ impl<E: Entries> Replica<E> {
     /// Nothing is missing any more once the context has it, unless this copy may be forgotten, and what it has with it.
     fn settle_missing(&mut self) {
         if self.role.is_ready() && !self.missing.is_empty() && !self.misses_something() {
-            self.missing = SlotContext::new();
+            self.miss_nothing();
         }
     }
 

@@ -40,6 +40,10 @@ pub(super) struct Acquire {
 }
 
 impl Acquire {
+    pub(super) fn fetches(&self) -> bool {
+        !self.joining.is_empty()
+    }
+
     pub(super) fn source_of(&self, fetch: FetchId) -> Option<Peer> {
         self.joining.iter().find(|(joining, _)| *joining == fetch).map(|&(_, from)| from)
     }
@@ -150,9 +154,15 @@ impl Control {
         }
     }
 
-    pub(super) fn acquire_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
+    pub(super) fn acquire_fetched<S: Slots>(
+        &mut self,
+        slot: Slot,
+        (fetch, from): (FetchId, Peer),
+        joined: Option<Joined>,
+        store: &mut S,
+    ) {
         if let Some(acquire) = &mut self.slots[slot.index()].acquire {
-            acquire.joining.retain(|&(_, source)| source != from);
+            acquire.joining.retain(|&(joining, _)| joining != fetch);
         }
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);

@@ -86,12 +86,10 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
-    /// An effect from this peer is not in a copy that stays: see [`crate::replica::Received::is_uncertain`].
+    /// An effect is not in a copy that stays: see [`crate::replica::Received::is_uncertain`]. The copy knows whose.
     Gap {
         /// The slot.
         slot: Slot,
-        /// Whose lane brought it.
-        from: Peer,
     },
     /// A compare record from this peer differed from this copy.
     Differs {
@@ -220,8 +218,13 @@ struct SlotControl {
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
     gap: bool,
-    /// Whose effects these were, as long as the peer was not asked for a snapshot since.
-    gap_from: PeerSet,
+}
+
+impl SlotControl {
+    /// Whether a snapshot that mends this copy is on its way.
+    fn fetches(&self) -> bool {
+        !self.repairs.is_empty() || self.acquire.as_ref().is_some_and(Acquire::fetches)
+    }
 }
 
 /// Draws origins: a counter under a random seed, mixed, so that no two draws of a boot are equal and those of two
@@ -299,7 +302,7 @@ impl Control {
             Input::MayOpen(may_open) => self.may_open = may_open,
             Input::CompareRound => self.compare_round(),
             Input::Message { from, message } => self.message(from, message, store),
-            Input::Gap { slot, from } => self.on_gap(slot, from, store),
+            Input::Gap { slot } => self.on_gap(slot, store),
             Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
             Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
         }
@@ -393,8 +396,8 @@ impl Control {
         let Some((slot, purpose)) = self.purpose_of(fetch) else { return };
         match purpose {
             Purpose::Pull => self.pull_fetched(slot, joined, store),
-            Purpose::Acquire(from) => self.acquire_fetched(slot, from, joined, store),
-            Purpose::Repair(from) => self.repair_fetched(slot, from, joined, store),
+            Purpose::Acquire(from) => self.acquire_fetched(slot, (fetch, from), joined, store),
+            Purpose::Repair(from) => self.repair_fetched(slot, (fetch, from), joined, store),
         }
         self.update_route(slot);
     }
@@ -463,8 +466,10 @@ impl Control {
     /// Asks for a snapshot of the slot. The name carries the slot in its low bits.
     fn fetch<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) -> FetchId {
         let fetch = FetchId(self.new_id() << 16 | u64::from(slot.number()));
-        let origin = store.with(slot, |replica| replica.origin());
-        self.slots[slot.index()].gap_from.remove(from);
+        let origin = store.with(slot, |replica| {
+            replica.ask(from);
+            replica.origin()
+        });
         self.out.push_back(Output::Fetch { fetch, slot, from, origin });
         fetch
     }

@@ -138,17 +138,22 @@ impl Control {
         if !pull.is_joined {
             return self.pull_lost(slot, from, store);
         }
-        // Asked and done under one hold: what arrives a moment later is taken in by a ready copy.
-        let complete = store.with(slot, |replica| {
-            let complete = !replica.misses_something();
-            if complete {
+        // Asked and done under one hold: what arrives a moment later is taken in by a ready copy. What is missing when
+        // everybody was asked nobody in reach has.
+        let sessions = self.peers.sessions();
+        let unasked = store.with(slot, |replica| {
+            let unasked = replica.unasked().intersection(sessions).iter().next();
+            if unasked.is_none() {
+                if replica.misses_something() {
+                    replica.drop_parked();
+                }
                 replica.become_ready();
             }
-            complete
+            unasked
         });
-        match self.unasked(slot).iter().next() {
-            Some(sender) if !complete => self.pull_snapshot(slot, sender, store),
-            _ => self.end_pull(slot, complete, store),
+        match unasked {
+            Some(sender) => self.pull_snapshot(slot, sender, store),
+            None => self.end_pull(slot, store),
         }
     }
 
@@ -178,16 +183,10 @@ impl Control {
         }
     }
 
-    /// The copy is ready; what it still misses nobody in reach has.
-    fn end_pull<S: Slots>(&mut self, slot: Slot, complete: bool, store: &mut S) {
+    /// The copy is ready.
+    fn end_pull<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         self.slots[slot.index()].pull = None;
         self.pulls -= 1;
-        if !complete {
-            store.with(slot, |replica| {
-                replica.drop_parked();
-                replica.become_ready();
-            });
-        }
         self.set_role(slot, Role::Following);
         self.update_peers(slot, store);
         self.consider(slot, store);

@@ -21,6 +21,10 @@ impl World {
     fn break_link(&mut self, a: usize, b: usize) {
         note!(self, "link n{a} n{b} breaks");
         self.network.set_up(a, b, false);
+        for (from, to) in [(a, b), (b, a)] {
+            let late = self.random.usize(0..4);
+            self.network.lose(from, to, late);
+        }
         self.counts.breaks += 1;
         self.nodes[a].sessions[b].broken = true;
         self.nodes[b].sessions[a].broken = true;
@@ -30,6 +34,9 @@ impl World {
         if !self.network.is_up(a, b) {
             note!(self, "link n{a} n{b} heals");
             self.network.set_up(a, b, true);
+            // What is left belongs to a session that is over.
+            self.network.lose(a, b, 0);
+            self.network.lose(b, a, 0);
             self.greet(a, b);
         }
     }
@@ -204,11 +211,14 @@ impl World {
         if std::mem::take(&mut session.broken) {
             let was_open = session.open;
             *session = Session { name: session.name, ..Session::default() };
-            if !self.nodes[other].up {
-                self.network.lose(other, at, 0);
-            }
             if was_open {
                 self.drive(at, |control, copies| control.handle(Input::SessionDown { peer }, copies));
+            }
+            // The receiving end of the lane learns of it last.
+            if !self.nodes[other].up || !self.network.is_up(at, other) {
+                while let Some(packet) = self.network.take_from_lane(other, at) {
+                    self.deliver(other, at, packet);
+                }
             }
         } else if gone && self.nodes[at].forgotten.insert(peer) {
             self.drive(at, |control, copies| control.handle(Input::Forgotten { peer }, copies));

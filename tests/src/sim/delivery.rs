@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
         self.mix(from * 8 + to);
         note!(self, "n{from} -> n{to} {packet:?}");
         let peer = Peer(from as u8);
@@ -182,10 +182,10 @@ impl World {
         let effect = EffectRef::decode(bytes).expect("effects of the simulator are well-formed");
         let slot = effect.header.slot;
         let copies = &mut self.nodes[to].copies;
-        let received = copies.slots[slot.index()].receive(bytes, &effect, &mut copies.clock);
+        let received = copies.slots[slot.index()].receive(Peer(from as u8), bytes, &effect, &mut copies.clock);
         note!(self, "n{to} {:?}: {received:?}", effect.header.dot);
         if received.is_uncertain() {
-            self.report(to, from, Stream::Lane, Input::Gap { slot, from: Peer(from as u8) });
+            self.report(to, from, Stream::Lane, Input::Gap { slot });
         }
         self.check_copy(to, slot);
         let session = &mut self.nodes[to].sessions[from];

@@ -86,17 +86,13 @@ impl Network {
         self.up[a.min(b) * self.nodes + a.max(b)]
     }
 
-    /// Raises a link, or breaks it and loses what is on its way.
+    /// Raises a link, or breaks it.
     pub(super) fn set_up(&mut self, a: usize, b: usize, up: bool) {
         self.up[a.min(b) * self.nodes + a.max(b)] = up;
-        if !up {
-            self.lose(a, b, 0);
-            self.lose(b, a, 0);
-        }
     }
 
-    /// Loses what one node has sent to another, but for the first `keep` packets of the lane: data of a process that
-    /// died may still arrive.
+    /// Loses what one node has sent to another, but for the first `keep` packets of the lane: what is received already
+    /// is taken in.
     pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
         for stream in STREAMS {
             let queue = self.index(from, to, stream);
@@ -143,6 +139,14 @@ impl Network {
             Packet::Effect { bytes, .. } => Some(&bytes[..]),
             _ => None,
         })
+    }
+
+    /// Takes the first packet of a lane.
+    pub(super) fn take_from_lane(&mut self, from: usize, to: usize) -> Option<Packet> {
+        let queue = self.index(from, to, Stream::Lane);
+        let packet = self.queues[queue].pop_front();
+        self.mark(queue);
+        packet
     }
 
     /// Whom one of the queues that have something leads to.
