@@ -15,7 +15,7 @@ use ring::{
     dot::Dot,
     effect::{Cause, EffectRef, Op},
     hlc::HlcClock,
-    id::Origin,
+    id::{Origin, Peer},
     replica::{Entries, Received, Replica, Role},
     slot::Slot,
 };
@@ -183,7 +183,7 @@ proptest! {
                         _ => twin.incorporated.min(steps.len() - 1),
                     };
                     let bytes = &steps[number].bytes;
-                    let received = copy.receive(bytes, &EffectRef::decode(bytes).unwrap(), &mut clock);
+                    let received = copy.receive(Peer(1), bytes, &EffectRef::decode(bytes).unwrap(), &mut clock);
                     prop_assert_eq!(received, twin.effect(number));
                 }
                 Arrival::Snapshot(percent) => {
@@ -231,7 +231,7 @@ fn what_arrives_before_and_after_the_copy_does_not_count_in_the_next_one() {
     let mut copy = Replica::absent(slot(), Map::default());
     let mut receive = |copy: &mut Replica<Map>, number: usize| {
         let bytes = &steps[number].bytes;
-        copy.receive(bytes, &EffectRef::decode(bytes).unwrap(), &mut clock)
+        copy.receive(Peer(1), bytes, &EffectRef::decode(bytes).unwrap(), &mut clock)
     };
     assert_eq!(receive(&mut copy, 0), Received::Absent);
     copy.open_empty(Origin(1));
@@ -252,7 +252,7 @@ fn a_release_that_is_denied_leaves_nothing_missing() {
     copy.open_empty(Origin(1));
     copy.start_release();
     let bytes = &steps[0].bytes;
-    copy.receive(bytes, &EffectRef::decode(bytes).unwrap(), &mut HlcClock::default());
+    copy.receive(Peer(1), bytes, &EffectRef::decode(bytes).unwrap(), &mut HlcClock::default());
     assert!(!copy.counts());
     copy.stop_release();
     assert!(copy.counts());

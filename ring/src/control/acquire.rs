@@ -85,8 +85,16 @@ impl Control {
     pub(super) fn acquire_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
         let Some(acquire) = &self.slots[slot.index()].acquire else { return };
         if acquire.waiting.contains(peer) || acquire.joining.iter().any(|&(_, from)| from == peer) {
+            self.give_up_acquire(slot);
             self.begin_acquire(slot, store);
         }
+    }
+
+    /// Copies that are on their way still come: what they bring mends this one.
+    fn give_up_acquire(&mut self, slot: Slot) {
+        let state = &mut self.slots[slot.index()];
+        let Some(acquire) = state.acquire.take() else { return };
+        state.repairs.extend(acquire.joining.into_iter().filter(|&(_, from)| self.peers.in_session(from)));
     }
 
     pub(super) fn on_acquire<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, store: &mut S) {
@@ -94,7 +102,7 @@ impl Control {
             if self.my_id < self.peers.id(from) {
                 return self.send(from, slot, Body::Refused { id });
             }
-            self.slots[slot.index()].acquire = None;
+            self.give_up_acquire(slot);
         }
         if !self.mutations.acquire_without_stop {
             self.stop_acting(slot, store);
@@ -149,7 +157,7 @@ impl Control {
     pub(super) fn on_refused<S: Slots>(&mut self, slot: Slot, id: u64, store: &mut S) {
         let state = &mut self.slots[slot.index()];
         if state.acquire.as_ref().is_some_and(|acquire| acquire.id == id) {
-            state.acquire = None;
+            self.give_up_acquire(slot);
             self.update_peers(slot, store);
         }
     }

@@ -322,10 +322,8 @@ impl Task {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Input(session, input) if self.sessions.values().any(|active| active.id == session) => {
-                self.machine.handle(input, &mut self.copies);
-            }
-            Report::Input(..) => {}
+            // Heard even if the session is over: what the lane or a snapshot brought is in the copy.
+            Report::Input(input) => self.machine.handle(input, &mut self.copies),
             Report::Broken(session, why) => self.end_session(session, &why),
         }
     }

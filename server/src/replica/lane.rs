@@ -214,7 +214,7 @@ impl Incoming {
         }
         for input in reports {
             // If the control task is gone the node ends.
-            let _ = self.lane.reports.send(Report::Input(self.lane.session, input)).await;
+            let _ = self.lane.reports.send(Report::Input(input)).await;
         }
         if id != 0 {
             self.taken_in = id;
@@ -241,9 +241,9 @@ impl Incoming {
         let from = self.lane.peer;
         match tag {
             TAG_EFFECT => {
-                let (slot, received, counts) = self.lane.store.receive(body, self.lane.clock.unix_ms())?;
+                let (slot, received, counts) = self.lane.store.receive(from, body, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
-                Ok(received.is_uncertain().then_some(Input::Gap { slot, from }))
+                Ok(received.is_uncertain().then_some(Input::Gap { slot }))
             }
             TAG_COMPARE => {
                 let mut reader = Reader::new(body);
@@ -259,9 +259,9 @@ impl Incoming {
                 while !reader.is_empty() {
                     seen.advance(Origin(reader.u64()?), reader.hlc()?);
                 }
-                let (lacks, counts) = self.lane.store.heard_of(slot, &seen, self.lane.clock.unix_ms())?;
+                let (lacks, counts) = self.lane.store.heard_of(from, slot, &seen, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
-                Ok(lacks.then_some(Input::Gap { slot, from }))
+                Ok(lacks.then_some(Input::Gap { slot }))
             }
             _ => Err(Malformed("a record of unknown kind")),
         }
