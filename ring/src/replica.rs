@@ -111,12 +111,8 @@ impl Received {
 /// What became of a snapshot that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Joined {
-    /// The copy still lacks something that it heard of: another snapshot is needed.
-    pub incomplete: bool,
     /// The copy knows something that the snapshot's source did not.
     pub ahead: bool,
-    /// The copy is not what it was before.
-    pub news: bool,
 }
 
 /// How many bytes of effects one slot parks; more are dropped, remembered as missing and fetched again.
@@ -144,6 +140,8 @@ pub struct Replica<E> {
     counting: PeerSet,
     /// A copy that pulls has joined its first snapshot.
     has_snapshot: bool,
+    /// A snapshot changed this copy since it began to act: nobody was told of that.
+    has_news: bool,
     entries: E,
     mutations: Mutations,
 }
@@ -185,6 +183,7 @@ impl<E: Entries> Replica<E> {
             ship_to: PeerSet::EMPTY,
             counting: PeerSet::EMPTY,
             has_snapshot: false,
+            has_news: false,
             entries,
             mutations: Mutations::default(),
         }
@@ -311,10 +310,16 @@ impl<E: Entries> Replica<E> {
         self.role = Role::Following;
     }
 
-    /// From now on commands execute here.
+    /// From now on commands execute here. The others are told what this copy has.
     pub fn act(&mut self) {
         debug_assert_eq!(self.role, Role::Following);
         self.role = Role::Acting;
+        self.has_news = false;
+    }
+
+    /// Whether this copy acts and a snapshot changed it since the others were last told what it has; they are told now.
+    pub fn take_news(&mut self) -> bool {
+        self.role == Role::Acting && core::mem::take(&mut self.has_news)
     }
 
     /// From now on no command executes here; true if one could before.
@@ -446,8 +451,8 @@ impl<E: Entries> Replica<E> {
         clock.observe(seen.latest());
         self.has_snapshot = true;
         self.replay(clock);
-        let (incomplete, ahead) = (self.misses_something(), !seen.dominates(&self.seen));
-        Joined { incomplete, ahead, news: before != self.digest() }
+        self.has_news |= before != self.digest();
+        Joined { ahead: !seen.dominates(&self.seen) }
     }
 
     fn admits(&self, header: &Header) -> bool {

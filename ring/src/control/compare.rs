@@ -9,7 +9,7 @@ use super::{Body, Control, FetchId, Output, Slots};
 use crate::{
     context::SlotContext,
     fold::Fold,
-    id::Peer,
+    id::{Peer, PeerSet},
     replica::{Joined, Role},
     slot::Slot,
 };
@@ -80,14 +80,16 @@ impl Control {
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
         }
-        if joined.is_some_and(|joined| joined.news) && self.role(slot) == Role::Acting {
-            // What came by a snapshot was shipped to nobody.
-            let mut others = store.with(slot, |replica| replica.ship_to());
-            others.remove(from);
-            self.out.extend(others.iter().map(|to| Output::CompareRecord { slot, to }));
-        }
         if self.slots[slot.index()].gap {
             self.consider_gap(slot, store);
+        }
+    }
+
+    /// What came by a snapshot to the one who acts was shipped to nobody.
+    pub(super) fn tell_news<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        if self.role(slot) == Role::Acting {
+            let others = store.with(slot, |copy| if copy.take_news() { copy.ship_to() } else { PeerSet::EMPTY });
+            self.out.extend(others.iter().map(|to| Output::CompareRecord { slot, to }));
         }
     }
 
