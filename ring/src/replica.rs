@@ -156,6 +156,7 @@ pub struct Mutations {
     pub after_ignored: bool,
     pub live_effects_while_pulling: bool,
     pub overflow_forgotten: bool,
+    pub heard_of_forgotten: bool,
 }
 
 /// Effects that wait, in order of arrival, with a bound.
@@ -417,7 +418,7 @@ impl<E: Entries> Replica<E> {
     /// it has that.
     pub fn heard_of(&mut self, from: Peer, seen: &SlotContext) -> bool {
         let lacks = !self.seen.dominates(seen);
-        if lacks {
+        if lacks && !self.mutations.heard_of_forgotten {
             self.missing.join(seen);
             self.is_to_be_asked(from);
         }

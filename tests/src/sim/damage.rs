@@ -214,10 +214,12 @@ impl World {
             if was_open {
                 self.drive(at, |control, copies| control.handle(Input::SessionDown { peer }, copies));
             }
-            // The receiving end of the lane learns of it last.
+            // The receiving ends of its streams learn of it last.
             if !self.nodes[other].up || !self.network.is_up(at, other) {
-                while let Some(packet) = self.network.take_from_lane(other, at) {
-                    self.deliver(other, at, packet);
+                for stream in [Stream::Lane, Stream::Bulk] {
+                    while let Some(packet) = self.network.take_from(other, at, stream) {
+                        self.deliver(other, at, packet);
+                    }
                 }
             }
         } else if gone && self.nodes[at].forgotten.insert(peer) {

@@ -11,7 +11,7 @@ use ring::{
 use super::{
     mutation::Mutation,
     network::{Packet, Stream},
-    node::{Copies, Session},
+    node::{Asked, Copies, Session},
     world::{World, note},
 };
 use crate::invariants;
@@ -152,6 +152,13 @@ impl World {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
             }
             Packet::Effect { session, position, bytes } => self.deliver_effect(from, to, (session, position), &bytes),
+            Packet::Seen { session, position, slot, seen } => {
+                let lacks = self.nodes[to].copies.slots[slot.index()].heard_of(peer, &seen);
+                if lacks {
+                    self.report(to, from, Stream::Lane, Input::Gap { slot });
+                }
+                self.taken_in(to, from, (session, position));
+            }
             Packet::Compare { slot, digest } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 if copy.role().holds() && copy.digest() != digest {
@@ -162,7 +169,9 @@ impl World {
             Packet::Fetch { fetch, slot, origin } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 let content = copy.role().holds().then(|| copy.snapshot());
-                self.network.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                if self.nodes[from].up {
+                    self.network.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                }
             }
             Packet::Snapshot { fetch, slot, origin, content } => {
                 let two_steps = self.mutation == Some(Mutation::SnapshotInTwoSteps);
@@ -188,9 +197,12 @@ impl World {
             self.report(to, from, Stream::Lane, Input::Gap { slot });
         }
         self.check_copy(to, slot);
-        let session = &mut self.nodes[to].sessions[from];
-        session.received = position;
-        self.acknowledge(to, from);
+        self.taken_in(to, from, position);
+    }
+
+    fn taken_in(&mut self, at: usize, from: usize, position: (u64, u64)) {
+        self.nodes[at].sessions[from].received = position;
+        self.acknowledge(at, from);
     }
 
     pub(super) fn acknowledge(&mut self, at: usize, to: usize) {
@@ -208,14 +220,21 @@ impl World {
         if self.nodes[to].sessions[from].name != name {
             return;
         }
-        self.nodes[to].sessions[from].unacknowledged.retain(|&(at, slot, write)| {
+        self.nodes[to].sessions[from].unacknowledged.retain(|&(at, slot, asked)| {
             let counts = at <= position && (ignore || !not_counting.contains(&slot));
             if counts {
-                done.push(write);
+                done.push(asked);
             }
             !counts
         });
-        for number in done {
+        for asked in done {
+            let number = match asked {
+                Asked::Write(number) => number,
+                Asked::Everything(number) => {
+                    self.check(|world| invariants::everything_holds(world, number, from));
+                    continue;
+                }
+            };
             let write = &mut self.writes[number];
             if write.counting.contains(Peer(from as u8)) {
                 write.acknowledged_by.insert(Peer(from as u8));

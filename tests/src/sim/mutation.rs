@@ -38,6 +38,7 @@ impl Mutation {
             ("`after` off", copy(|m| m.after_ignored = true)),
             ("live effects applied while pulling", copy(|m| m.live_effects_while_pulling = true)),
             ("overflow of the park forgotten", copy(|m| m.overflow_forgotten = true)),
+            ("what a peer says that it has forgotten", copy(|m| m.heard_of_forgotten = true)),
             ("role by view", Mutation::RoleByView),
             ("acquire asks view-ready members only", control(|m| m.acquire_asks_ready_only = true)),
             ("acquire without stop", control(|m| m.acquire_without_stop = true)),

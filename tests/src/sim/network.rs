@@ -42,6 +42,8 @@ pub(super) enum Packet {
     Control(Message),
     /// An effect at this position of the lane.
     Effect { session: u64, position: u64, bytes: Vec<u8> },
+    /// What the sender has incorporated, at this position of the lane: the receiver is to have it too.
+    Seen { session: u64, position: u64, slot: Slot, seen: SlotContext },
     /// A digest at its place in the lane.
     Compare { slot: Slot, digest: Digest },
     /// Everything up to this position is taken in; these slots do not count.
@@ -91,12 +93,12 @@ impl Network {
         self.up[a.min(b) * self.nodes + a.max(b)] = up;
     }
 
-    /// Loses what one node has sent to another, but for the first `keep` packets of the lane: what is received already
-    /// is taken in.
+    /// Loses what one node has sent to another, but for the first `keep` packets of the lane and of the bulk stream: what
+    /// is received already is taken in.
     pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
         for stream in STREAMS {
             let queue = self.index(from, to, stream);
-            self.queues[queue].truncate(if stream == Stream::Lane { keep } else { 0 });
+            self.queues[queue].truncate(if stream == Stream::Control { 0 } else { keep });
             self.mark(queue);
         }
     }
@@ -141,9 +143,9 @@ impl Network {
         })
     }
 
-    /// Takes the first packet of a lane.
-    pub(super) fn take_from_lane(&mut self, from: usize, to: usize) -> Option<Packet> {
-        let queue = self.index(from, to, Stream::Lane);
+    /// Takes the first packet of a stream.
+    pub(super) fn take_from(&mut self, from: usize, to: usize, stream: Stream) -> Option<Packet> {
+        let queue = self.index(from, to, stream);
         let packet = self.queues[queue].pop_front();
         self.mark(queue);
         packet

@@ -82,8 +82,17 @@ pub struct Session {
     pub sent: u64,
     /// The last effect received: the sender's session and the position in it.
     pub received: (u64, u64),
-    /// Writes that the peer has not acknowledged as counting: position, slot, number.
-    pub unacknowledged: VecDeque<(u64, Slot, usize)>,
+    /// What the peer has not acknowledged as counting: position, slot, what it is.
+    pub unacknowledged: VecDeque<(u64, Slot, Asked)>,
+}
+
+/// What a peer is to acknowledge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The write of this number.
+    Write(usize),
+    /// Everything that the acting node had when somebody waited for it: the wait of this number.
+    Everything(usize),
 }
 
 /// A node's copies.

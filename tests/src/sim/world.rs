@@ -46,6 +46,15 @@ pub struct Write {
     pub acknowledged: bool,
 }
 
+/// Somebody waited until other copies have everything that the acting one has.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// The slot.
+    pub slot: Slot,
+    /// What the acting node had incorporated.
+    pub past: Ghost,
+}
+
 /// How often what happened.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
@@ -131,6 +140,8 @@ pub struct World {
     pub targets: Vec<Vec<Vec<usize>>>,
     /// All writes so far.
     pub writes: Vec<Write>,
+    /// All waits so far.
+    pub waits: Vec<Wait>,
     /// What this run does.
     pub faults: Faults,
     /// What has happened.
@@ -198,6 +209,7 @@ impl World {
             slots,
             targets: Vec::new(),
             writes: Vec::new(),
+            waits: Vec::new(),
             faults,
             counts: Counts::default(),
             network: Network::new(nodes),
