@@ -135,17 +135,22 @@ impl World {
         self.adopt_targets(at);
     }
 
-    /// A node stands still: it neither takes in, nor sends, nor executes. Others may give it up meanwhile; then it
-    /// wakes up in the belief that nothing has happened.
+    /// A node stands still: it neither takes in, nor sends, nor executes; or only its machine is late. Others may give it
+    /// up meanwhile; then it wakes up in the belief that nothing has happened.
     pub(super) fn pause(&mut self) {
         let at = self.random.usize(0..self.nodes.len());
         if !self.runs(at) {
             return;
         }
         let until = self.step + self.random.usize(10..80);
-        note!(self, "n{at} stands still until {until}");
         self.counts.pauses += 1;
-        self.paused[at] = until;
+        if self.random.bool() {
+            note!(self, "the machine of n{at} hears nothing until {until}");
+            self.deaf[at] = until;
+        } else {
+            note!(self, "n{at} stands still until {until}");
+            self.paused[at] = until;
+        }
         if !self.faults.suspicion {
             return;
         }
@@ -201,11 +206,11 @@ impl World {
 
     /// A node finds out that a session is over, and in the end that the other one is no member any more.
     pub(super) fn notice(&mut self, at: usize, other: usize) {
-        let gone = self.nodes[other].standing == Standing::Gone;
-        let node = &mut self.nodes[at];
-        if !node.up {
+        if !self.decides(at) {
             return;
         }
+        let gone = self.nodes[other].standing == Standing::Gone;
+        let node = &mut self.nodes[at];
         let peer = Peer(other as u8);
         let session = &mut node.sessions[other];
         if std::mem::take(&mut session.broken) {

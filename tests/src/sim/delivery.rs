@@ -19,7 +19,7 @@ use crate::invariants;
 impl World {
     /// A node looks around.
     pub(super) fn tick(&mut self, at: usize) {
-        if !self.runs(at) {
+        if !self.decides(at) {
             return;
         }
         let compare = match self.quiet {
@@ -118,8 +118,12 @@ impl World {
                 return;
             }
             let pick = self.random.usize(0..self.network.busy());
-            let receiver = self.network.receiver(pick);
-            let waits = self.nodes[receiver].up && !self.runs(receiver);
+            let (receiver, stream) = self.network.receiver(pick);
+            let takes_in = match stream {
+                Stream::Control => self.decides(receiver),
+                Stream::Lane | Stream::Bulk => self.runs(receiver),
+            };
+            let waits = self.nodes[receiver].up && !takes_in;
             if waits || self.network.is_early(pick) || (!self.quiet && self.network.is_stalled(pick, self.step)) {
                 continue;
             }

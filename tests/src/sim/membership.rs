@@ -55,7 +55,7 @@ impl World {
 
     pub(super) fn adopt_targets(&mut self, at: usize) {
         let latest = self.targets.len() - 1;
-        if !self.runs(at) || self.nodes[at].targets == latest {
+        if !self.decides(at) || self.nodes[at].targets == latest {
             return;
         }
         self.nodes[at].targets = latest;

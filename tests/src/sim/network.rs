@@ -151,9 +151,9 @@ impl Network {
         packet
     }
 
-    /// Whom one of the queues that have something leads to.
-    pub(super) fn receiver(&self, pick: usize) -> usize {
-        self.filled[pick] / STREAMS.len() % self.nodes
+    /// Whom one of the queues that have something leads to, and which stream it is.
+    pub(super) fn receiver(&self, pick: usize) -> (usize, Stream) {
+        (self.filled[pick] / STREAMS.len() % self.nodes, STREAMS[self.filled[pick] % STREAMS.len()])
     }
 
     /// Takes the first packet of one of the queues that have something.

@@ -31,7 +31,7 @@ impl World {
 
     /// The machine of some node hears one report, if there is one that can be heard.
     pub(super) fn hear_one(&mut self) {
-        let waiting: Vec<usize> = (0..self.nodes.len()).filter(|&at| self.runs(at) && self.has_reports(at)).collect();
+        let waiting: Vec<usize> = (0..self.nodes.len()).filter(|&at| self.decides(at) && self.has_reports(at)).collect();
         let Some(at) = self.random.choice(waiting) else { return };
         let reports = &self.nodes[at].reports;
         let any = &reports[self.random.usize(0..reports.len())];
@@ -59,6 +59,6 @@ impl World {
 
     /// Whether the machine of some node that runs has something to hear.
     pub(super) fn something_to_hear(&self) -> bool {
-        (0..self.nodes.len()).any(|at| self.runs(at) && self.has_reports(at))
+        (0..self.nodes.len()).any(|at| self.decides(at) && self.has_reports(at))
     }
 }

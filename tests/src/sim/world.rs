@@ -150,6 +150,8 @@ pub struct World {
     pub(super) numbers: Writes,
     /// Until which step each node stands still.
     pub(super) paused: Vec<usize>,
+    /// Until which step the machine of each node hears nothing, while its copies take in and execute.
+    pub(super) deaf: Vec<usize>,
     /// Links that heal by themselves: when, and between whom.
     pub(super) healing: Vec<(usize, usize, usize)>,
     pub(super) roles: Vec<Vec<Role>>,
@@ -215,6 +217,7 @@ impl World {
             network: Network::new(nodes),
             numbers,
             paused: vec![0; nodes],
+            deaf: vec![0; nodes],
             healing: Vec::new(),
             roles: vec![vec![Role::Absent; slots.into()]; nodes],
             pulls_since: vec![vec![0; slots.into()]; nodes],
@@ -309,6 +312,11 @@ impl World {
     /// Whether a node is up and does not stand still.
     pub(super) fn runs(&self, at: usize) -> bool {
         self.nodes[at].up && (self.quiet || self.paused[at] <= self.step)
+    }
+
+    /// Whether the machine of a node works.
+    pub(super) fn decides(&self, at: usize) -> bool {
+        self.runs(at) && (self.quiet || self.deaf[at] <= self.step)
     }
 
     pub(super) fn pair(&mut self) -> (usize, usize) {
