@@ -37,6 +37,8 @@ pub(super) struct Acquire {
     joining: Vec<(FetchId, Peer)>,
     /// What those who hold the slot had when they answered.
     answers: Vec<(Peer, Digest)>,
+    /// Who is registered with those who answered.
+    pullers: PeerSet,
 }
 
 impl Acquire {
@@ -64,7 +66,8 @@ impl Control {
             waiting = waiting.intersection(self.peers.ready(slot));
         }
         let id = self.new_id();
-        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining: Vec::new(), answers: Vec::new() });
+        let (joining, answers, pullers) = (Vec::new(), Vec::new(), PeerSet::EMPTY);
+        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining, answers, pullers });
         for peer in waiting.iter() {
             self.send(peer, slot, Body::Acquire { id });
         }
@@ -137,13 +140,9 @@ impl Control {
             return;
         }
         if !self.mutations.pullers_not_inherited {
-            let pullers: PeerSet = pullers.iter().filter_map(|&id| self.peers.peer(id)).collect();
-            let state = &mut self.slots[slot.index()];
-            state.pullers = state.pullers.union(pullers.difference(self.peers.ready(slot)));
+            acquire.pullers = acquire.pullers.union(pullers.iter().filter_map(|&id| self.peers.peer(id)).collect());
         }
-        if let Some((theirs, acquire)) = holds.zip(self.slots[slot.index()].acquire.as_mut()) {
-            acquire.answers.push((from, theirs));
-        }
+        acquire.answers.extend(holds.map(|theirs| (from, theirs)));
         let mine = store.with(slot, |replica| replica.digest());
         if holds.is_some_and(|theirs| theirs != mine) && !self.mutations.acquire_without_join {
             let fetch = self.fetch(slot, from, store);
@@ -187,6 +186,9 @@ impl Control {
             return;
         }
         state.acting = None;
+        // Now that everybody has answered it is known who of them is ready: each said so before it answered.
+        let pullers = acquire.pullers.intersection(self.peers.sessions()).difference(self.peers.ready(slot));
+        state.pullers = state.pullers.union(pullers);
         self.set_role(slot, Role::Acting);
         self.update_peers(slot, store);
         let (ship_to, mine) = store.with(slot, |replica| {

@@ -175,6 +175,18 @@ fn an_attempt_to_act_that_begins_anew_waits_for_what_it_asked_for() {
 }
 
 #[test]
+fn who_acts_ships_to_a_puller_that_it_took_for_ready_when_it_heard_of_it() {
+    let (mut node, attempt_id) = Node::opening();
+    let ready = |ready| Input::Ready { peer: TWO, id: id(TWO), ready };
+    node.hears(ready(SlotSet::full(1)));
+    node.is_told(ONE, Body::Stopped { id: attempt_id, holds: None, pullers: vec![id(TWO)] });
+    node.hears(ready(SlotSet::new(1)));
+    node.is_answered(TWO, attempt_id, None);
+    assert_eq!(node.control.role(slot()), Role::Acting);
+    assert!(node.copy.0.ship_to().contains(TWO));
+}
+
+#[test]
 fn what_the_lane_of_a_session_that_is_over_took_in_is_given_up() {
     let (mut source, mut clock) = acting();
     let (mut node, attempt_id) = Node::opening();
