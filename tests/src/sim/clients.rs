@@ -95,8 +95,11 @@ impl World {
             let session = &mut node.sessions[to.index()];
             session.sent += 1;
             session.unacknowledged.push_back((session.sent, slot, Asked::Everything(self.waits.len())));
-            let (session, position, seen) = (session.name, session.sent, copy.seen().clone());
-            self.network.send(at, to.index(), Stream::Lane, Packet::Seen { session, position, slot, seen });
+            let (name, position, seen) = (session.name, session.sent, copy.seen().clone());
+            if !session.broken {
+                let packet = Packet::Seen { session: name, position, slot, seen };
+                self.network.send(at, to.index(), Stream::Lane, packet);
+            }
         }
         self.waits.push(Wait { slot, past: copy.entries().ghost });
         note!(self, "n{at} waits for {slot:?}");
@@ -144,7 +147,9 @@ impl World {
             session.sent += 1;
             session.unacknowledged.push_back((session.sent, slot, Asked::Write(number)));
             let packet = Packet::Effect { session: session.name, position: session.sent, bytes: bytes.clone() };
-            self.network.send(at, to.index(), Stream::Lane, packet);
+            if !session.broken {
+                self.network.send(at, to.index(), Stream::Lane, packet);
+            }
         }
         note!(self, "n{at} executes {op:?} as {:?} for w={quorum}, ships to {ship_to:?}", header.dot);
         self.writes.push(Write {

@@ -11,7 +11,7 @@ use ring::{
 use super::{
     mutation::Mutation,
     network::{Packet, Stream},
-    node::{Asked, Copies, Session},
+    node::{Asked, Copies, Session, SimNode},
     world::{World, note},
 };
 use crate::invariants;
@@ -55,7 +55,7 @@ impl World {
             let ready = self.nodes[at].ready.clone();
             for to in 0..self.nodes.len() {
                 if self.nodes[at].sessions[to].open {
-                    self.network.send(at, to, Stream::Control, Packet::Ready { ready: ready.clone() });
+                    self.send(at, to, Stream::Control, Packet::Ready { ready: ready.clone() });
                 }
             }
         }
@@ -65,15 +65,15 @@ impl World {
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
             Output::Send { to, message } => {
-                self.network.send(at, to.index(), Stream::Control, Packet::Control(message))
+                self.send(at, to.index(), Stream::Control, Packet::Control(message))
             }
             Output::Fetch { fetch, slot, from, origin } => {
                 self.counts.fetches += 1;
-                self.network.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
+                self.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
             }
             Output::CompareRecord { slot, to } => {
                 let digest = self.nodes[at].copies.slots[slot.index()].digest();
-                self.network.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
+                self.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
             }
             Output::Publish { slot, ready } => {
                 let set = &mut self.nodes[at].ready;
@@ -118,16 +118,17 @@ impl World {
                 return;
             }
             let pick = self.random.usize(0..self.network.busy());
-            let (receiver, stream) = self.network.receiver(pick);
+            let (from, to, stream) = self.network.ends(pick);
             let takes_in = match stream {
-                Stream::Control => self.decides(receiver),
-                Stream::Lane | Stream::Bulk => self.runs(receiver),
+                Stream::Control => self.decides(to),
+                Stream::Lane | Stream::Bulk | Stream::Acks => self.runs(to),
             };
-            let waits = self.nodes[receiver].up && !takes_in;
-            if waits || self.network.is_early(pick) || (!self.quiet && self.network.is_stalled(pick, self.step)) {
+            let waits = self.nodes[to].up && !takes_in;
+            let is_early = stream != Stream::Control && self.network.begins(from, to);
+            if waits || is_early || (!self.quiet && self.network.is_stalled(pick, self.step)) {
                 continue;
             }
-            let (from, to, packet) = self.network.take(pick);
+            let packet = self.network.take(pick);
             if self.nodes[to].up {
                 self.deliver(from, to, packet);
             }
@@ -146,7 +147,7 @@ impl World {
                 *session = Session { open: true, since: self.step, name: session.name + 1, ..Session::default() };
                 self.drive(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
                 let ready = self.nodes[to].ready.clone();
-                self.network.send(to, from, Stream::Control, Packet::Ready { ready });
+                self.send(to, from, Stream::Control, Packet::Ready { ready });
             }
             Packet::Ready { ready } => {
                 let id = self.nodes[from].id;
@@ -161,7 +162,7 @@ impl World {
                 if lacks {
                     self.report(to, from, Stream::Lane, Input::Gap { slot });
                 }
-                self.taken_in(to, from, (session, position));
+                self.taken_in(to, from, slot, (session, position));
             }
             Packet::Compare { slot, digest } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
@@ -174,7 +175,7 @@ impl World {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 let content = copy.role().holds().then(|| copy.snapshot());
                 if self.nodes[from].up {
-                    self.network.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                    self.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
                 }
             }
             Packet::Snapshot { fetch, slot, origin, content } => {
@@ -201,20 +202,33 @@ impl World {
             self.report(to, from, Stream::Lane, Input::Gap { slot });
         }
         self.check_copy(to, slot);
-        self.taken_in(to, from, position);
+        self.taken_in(to, from, slot, position);
     }
 
-    fn taken_in(&mut self, at: usize, from: usize, position: (u64, u64)) {
-        self.nodes[at].sessions[from].received = position;
+    fn taken_in(&mut self, at: usize, from: usize, slot: Slot, position: (u64, u64)) {
+        let node = &mut self.nodes[at];
+        let session = &mut node.sessions[from];
+        session.received = position;
+        if !node.copies.slots[slot.index()].counts() && !session.not_counting.contains(&slot) {
+            session.not_counting.push(slot);
+        }
         self.acknowledge(at, from);
     }
 
+    /// Puts something on its way in a session. What is said in one that is over, unnoticed, does not arrive in the next.
+    pub(super) fn send(&mut self, from: usize, to: usize, stream: Stream, packet: Packet) {
+        if !self.nodes[from].sessions[to].broken {
+            self.network.send(from, to, stream, packet);
+        }
+    }
+
     pub(super) fn acknowledge(&mut self, at: usize, to: usize) {
-        let node = &self.nodes[at];
-        if node.sessions[to].open {
-            let not_counting = node.copies.slots.iter().filter(|copy| !copy.counts()).map(|copy| copy.slot()).collect();
-            let packet = Packet::Ack { position: node.sessions[to].received, not_counting };
-            self.network.send(at, to, Stream::Control, packet);
+        let SimNode { sessions, copies, .. } = &mut self.nodes[at];
+        let session = &mut sessions[to];
+        if session.open {
+            session.not_counting.retain(|slot| !copies.slots[slot.index()].counts());
+            let packet = Packet::Ack { position: session.received, not_counting: session.not_counting.clone() };
+            self.send(at, to, Stream::Acks, packet);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Links between nodes: per direction three queues that keep their order and lose everything when the link breaks.
+//! Links between nodes: per direction four queues that keep their order and lose everything when the link breaks.
 
 use std::collections::VecDeque;
 
@@ -14,19 +14,21 @@ use ring::{
 
 use super::model::Ghost;
 
-/// The three streams of a session, each in order by itself.
+/// What a session carries, each in order by itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stream {
     /// Effects and compare records.
     Lane,
-    /// Greetings, messages, acknowledgements, ready bits.
+    /// Greetings, messages, ready bits.
     Control,
     /// Snapshots.
     Bulk,
+    /// Acknowledgements of what came by the lane of the other direction.
+    Acks,
 }
 
 /// All streams.
-pub(super) const STREAMS: [Stream; 3] = [Stream::Lane, Stream::Control, Stream::Bulk];
+pub(super) const STREAMS: [Stream; 4] = [Stream::Lane, Stream::Control, Stream::Bulk, Stream::Acks];
 
 /// A snapshot as it travels.
 pub(super) type Snapshot = (SlotContext, (std::collections::BTreeMap<Vec<u8>, Dot>, Ghost));
@@ -93,8 +95,8 @@ impl Network {
         self.up[a.min(b) * self.nodes + a.max(b)] = up;
     }
 
-    /// Loses what one node has sent to another, but for the first `keep` packets of the lane and of the bulk stream: what
-    /// is received already is taken in.
+    /// Loses what one node has sent to another, but for the first `keep` packets of each stream that data threads read:
+    /// what is received already is taken in.
     pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
         for stream in STREAMS {
             let queue = self.index(from, to, stream);
@@ -128,11 +130,11 @@ impl Network {
         self.stalled[self.filled[pick]] > step
     }
 
-    /// Whether one of the queues that have something belongs to a session that the receiver does not know of yet.
-    pub(super) fn is_early(&self, pick: usize) -> bool {
-        let queue = self.filled[pick];
-        let control = queue - queue % STREAMS.len() + Stream::Control as usize;
-        queue != control && matches!(self.queues[control].front(), Some(Packet::Hello { .. }))
+    /// Whether a session begins of which the receiver has not heard. Its other streams are read from then on only: the
+    /// machine would take what they bring for the last words of a peer that is gone.
+    pub(super) fn begins(&self, from: usize, to: usize) -> bool {
+        let control = self.index(from, to, Stream::Control);
+        matches!(self.queues[control].front(), Some(Packet::Hello { .. }))
     }
 
     /// The effects on their way from one node to another.
@@ -151,18 +153,18 @@ impl Network {
         packet
     }
 
-    /// Whom one of the queues that have something leads to, and which stream it is.
-    pub(super) fn receiver(&self, pick: usize) -> (usize, Stream) {
-        (self.filled[pick] / STREAMS.len() % self.nodes, STREAMS[self.filled[pick] % STREAMS.len()])
+    /// From whom one of the queues that have something leads to whom, and which stream it is.
+    pub(super) fn ends(&self, pick: usize) -> (usize, usize, Stream) {
+        let pair = self.filled[pick] / STREAMS.len();
+        (pair / self.nodes, pair % self.nodes, STREAMS[self.filled[pick] % STREAMS.len()])
     }
 
     /// Takes the first packet of one of the queues that have something.
-    pub(super) fn take(&mut self, pick: usize) -> (usize, usize, Packet) {
+    pub(super) fn take(&mut self, pick: usize) -> Packet {
         let queue = self.filled[pick];
         let packet = self.queues[queue].pop_front().expect("only queues that have something are listed");
         self.mark(queue);
-        let pair = queue / STREAMS.len();
-        (pair / self.nodes, pair % self.nodes, packet)
+        packet
     }
 
     fn index(&self, from: usize, to: usize, stream: Stream) -> usize {

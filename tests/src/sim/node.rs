@@ -82,6 +82,8 @@ pub struct Session {
     pub sent: u64,
     /// The last effect received: the sender's session and the position in it.
     pub received: (u64, u64),
+    /// Slots that took something in and do not count yet: the peer is told with each acknowledgement.
+    pub not_counting: Vec<Slot>,
     /// What the peer has not acknowledged as counting: position, slot, what it is.
     pub unacknowledged: VecDeque<(u64, Slot, Asked)>,
 }
