@@ -28,7 +28,10 @@ const MODULES: [(&str, &[&str]); 14] = [
     ("forward", &["command", "resp", "router", "routes", "store"]),
     (
         "router",
-        &["clients", "clock", "command", "forward", "replica", "resp", "routes", "services", "session", "store", "topology"],
+        &[
+            "clients", "clock", "command", "forward", "replica", "resp", "routes", "services", "session", "store",
+            "topology",
+        ],
     ),
     ("control", &["clock", "config", "forward", "peer", "replica", "routes", "store", "topology"]),
 ];
@@ -83,7 +86,8 @@ fn a_module_of_the_server_names_what_it_may() {
 #[test]
 fn of_the_store_a_command_knows_the_slot_that_it_was_lent() {
     for (path, code) in sources("server/src/command") {
-        let named: Vec<&str> = code.match_indices("store::").map(|(at, _)| word(&code[at + "store::".len()..])).collect();
+        let named: Vec<&str> =
+            code.match_indices("store::").map(|(at, _)| word(&code[at + "store::".len()..])).collect();
         assert!(named.iter().all(|&name| name == "SlotTxn"), "{path} names {named:?} of the store");
     }
 }

@@ -460,7 +460,7 @@ impl Task {
         let alone = self.placed.iter().all(|node| node.id == self.me);
         let waited =
             !self.dialling.has_seeds() || !alone || (self.resolved_once && self.now_ms() >= self.started_ms + QUIET_MS);
-        let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted);
+        let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted());
         waited && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
     }
 

@@ -2,7 +2,6 @@
 
 use ring::{
     control::{Control, Input, Output},
-    effect::EffectRef,
     id::Peer,
     replica::Role,
     slot::Slot,
@@ -11,7 +10,7 @@ use ring::{
 use super::{
     mutation::Mutation,
     network::{Packet, Stream},
-    node::{Asked, Copies, Session, SimNode},
+    node::{Asked, Copies, Session},
     world::{World, note},
 };
 use crate::invariants;
@@ -43,8 +42,15 @@ impl World {
 
     /// Lets a node's machine work and does what it wants done.
     pub(super) fn drive(&mut self, at: usize, work: impl FnOnce(&mut Control, &mut Copies)) {
+        self.stage(at);
+        self.drive_alone(at, work);
+        self.unstage(at);
+    }
+
+    fn drive_alone(&mut self, at: usize, work: impl FnOnce(&mut Control, &mut Copies)) {
         let node = &mut self.nodes[at];
         work(&mut node.control, &mut node.copies);
+        node.copies.take_in_the_rest();
         let mut publish = false;
         while let Some(output) = self.nodes[at].control.poll_output() {
             note!(self, "n{at} {output:?}");
@@ -64,9 +70,7 @@ impl World {
 
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
-            Output::Send { to, message } => {
-                self.send(at, to.index(), Stream::Control, Packet::Control(message))
-            }
+            Output::Send { to, message } => self.send(at, to.index(), Stream::Control, Packet::Control(message)),
             Output::Fetch { fetch, slot, from, origin } => {
                 self.counts.fetches += 1;
                 self.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
@@ -145,7 +149,8 @@ impl World {
                 self.notice(to, from);
                 let session = &mut self.nodes[to].sessions[from];
                 *session = Session { open: true, since: self.step, name: session.name + 1, ..Session::default() };
-                self.drive(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
+                // The other streams of the session are read from now on.
+                self.drive_alone(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
                 let ready = self.nodes[to].ready.clone();
                 self.send(to, from, Stream::Control, Packet::Ready { ready });
             }
@@ -156,20 +161,6 @@ impl World {
             Packet::Control(message) => {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
             }
-            Packet::Effect { session, position, bytes } => self.deliver_effect(from, to, (session, position), &bytes),
-            Packet::Seen { session, position, slot, seen } => {
-                let lacks = self.nodes[to].copies.slots[slot.index()].heard_of(peer, &seen);
-                if lacks {
-                    self.report(to, from, Stream::Lane, Input::Gap { slot });
-                }
-                self.taken_in(to, from, slot, (session, position));
-            }
-            Packet::Compare { slot, digest } => {
-                let copy = &self.nodes[to].copies.slots[slot.index()];
-                if copy.role().holds() && copy.digest() != digest {
-                    self.report(to, from, Stream::Lane, Input::Differs { slot, from: peer });
-                }
-            }
             Packet::Ack { position, not_counting } => self.deliver_ack(from, to, position, &not_counting),
             Packet::Fetch { fetch, slot, origin } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
@@ -178,57 +169,14 @@ impl World {
                     self.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
                 }
             }
-            Packet::Snapshot { fetch, slot, origin, content } => {
-                let two_steps = self.mutation == Some(Mutation::SnapshotInTwoSteps);
-                let late = two_steps.then(|| self.nodes[from].copies.slots[slot.index()].seen().clone());
-                let Copies { slots, clock } = &mut self.nodes[to].copies;
-                let copy = &mut slots[slot.index()];
-                let content = content.filter(|_| copy.is_of(origin));
-                let joined = content.map(|(seen, entries)| copy.join(&late.unwrap_or(seen), entries, clock));
-                self.report(to, from, Stream::Bulk, Input::Fetched { fetch, joined });
-                self.check_copy(to, slot);
-                self.acknowledge(to, from);
-            }
+            packet => self.take_in(from, to, packet),
         }
-    }
-
-    fn deliver_effect(&mut self, from: usize, to: usize, position: (u64, u64), bytes: &[u8]) {
-        let effect = EffectRef::decode(bytes).expect("effects of the simulator are well-formed");
-        let slot = effect.header.slot;
-        let copies = &mut self.nodes[to].copies;
-        let received = copies.slots[slot.index()].receive(Peer(from as u8), bytes, &effect, &mut copies.clock);
-        note!(self, "n{to} {:?}: {received:?}", effect.header.dot);
-        if received.is_uncertain() {
-            self.report(to, from, Stream::Lane, Input::Gap { slot });
-        }
-        self.check_copy(to, slot);
-        self.taken_in(to, from, slot, position);
-    }
-
-    fn taken_in(&mut self, at: usize, from: usize, slot: Slot, position: (u64, u64)) {
-        let node = &mut self.nodes[at];
-        let session = &mut node.sessions[from];
-        session.received = position;
-        if !node.copies.slots[slot.index()].counts() && !session.not_counting.contains(&slot) {
-            session.not_counting.push(slot);
-        }
-        self.acknowledge(at, from);
     }
 
     /// Puts something on its way in a session. What is said in one that is over, unnoticed, does not arrive in the next.
     pub(super) fn send(&mut self, from: usize, to: usize, stream: Stream, packet: Packet) {
         if !self.nodes[from].sessions[to].broken {
             self.network.send(from, to, stream, packet);
-        }
-    }
-
-    pub(super) fn acknowledge(&mut self, at: usize, to: usize) {
-        let SimNode { sessions, copies, .. } = &mut self.nodes[at];
-        let session = &mut sessions[to];
-        if session.open {
-            session.not_counting.retain(|slot| !copies.slots[slot.index()].counts());
-            let packet = Packet::Ack { position: session.received, not_counting: session.not_counting.clone() };
-            self.send(at, to, Stream::Acks, packet);
         }
     }
 

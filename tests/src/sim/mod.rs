@@ -20,6 +20,7 @@ mod network;
 mod node;
 mod reports;
 mod settle;
+mod taking_in;
 mod world;
 
 pub use faults::Faults;

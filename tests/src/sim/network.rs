@@ -145,6 +145,20 @@ impl Network {
         })
     }
 
+    /// Whether a stream stands still.
+    pub(super) fn stands_still(&self, from: usize, to: usize, stream: Stream, step: usize) -> bool {
+        self.stalled[self.index(from, to, stream)] > step
+    }
+
+    /// Takes the first packet of a stream if a copy takes it in.
+    pub(super) fn take_data(&mut self, from: usize, to: usize, stream: Stream) -> Option<Packet> {
+        let asks = |packet: &Packet| matches!(packet, Packet::Fetch { .. });
+        match self.queues[self.index(from, to, stream)].front() {
+            Some(packet) if !asks(packet) => self.take_from(from, to, stream),
+            _ => None,
+        }
+    }
+
     /// Takes the first packet of a stream.
     pub(super) fn take_from(&mut self, from: usize, to: usize, stream: Stream) -> Option<Packet> {
         let queue = self.index(from, to, stream);

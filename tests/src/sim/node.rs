@@ -14,6 +14,7 @@ use ring::{
 use super::{
     model::{Model, Writes},
     reports::Report,
+    taking_in::Meanwhile,
 };
 
 /// One node.
@@ -104,6 +105,8 @@ pub struct Copies {
     pub slots: Vec<Replica<Model>>,
     /// The clock of the one shard.
     pub clock: HlcClock,
+    /// What is taken in while the machine works.
+    pub(super) meanwhile: Meanwhile,
 }
 
 impl Copies {
@@ -114,7 +117,7 @@ impl Copies {
             let model = Model::new(number, writes.clone());
             Replica::absent(slot, model).with_park_limit(park_limit).with_mutations(mutations)
         };
-        Copies { slots: (0..slots).map(copy).collect(), clock: HlcClock::default() }
+        Copies { slots: (0..slots).map(copy).collect(), clock: HlcClock::default(), meanwhile: Meanwhile::default() }
     }
 }
 
@@ -122,6 +125,7 @@ impl Slots for Copies {
     type Entries = Model;
 
     fn with<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Replica<Model>) -> R) -> R {
+        self.take_in_meanwhile();
         f(&mut self.slots[slot.index()])
     }
 }

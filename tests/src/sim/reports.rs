@@ -31,7 +31,8 @@ impl World {
 
     /// The machine of some node hears one report, if there is one that can be heard.
     pub(super) fn hear_one(&mut self) {
-        let waiting: Vec<usize> = (0..self.nodes.len()).filter(|&at| self.decides(at) && self.has_reports(at)).collect();
+        let waiting: Vec<usize> =
+            (0..self.nodes.len()).filter(|&at| self.decides(at) && self.has_reports(at)).collect();
         let Some(at) = self.random.choice(waiting) else { return };
         let reports = &self.nodes[at].reports;
         let any = &reports[self.random.usize(0..reports.len())];

@@ -347,11 +347,13 @@ impl World {
             .all(|a| (0..a).all(|b| !self.nodes[a].up || !self.nodes[b].up || self.network.is_up(a, b)))
     }
 
-    /// The writes on their way in the lane from one node to another.
+    /// The writes on their way in the lane from one node to another, or that were when its machine began to work.
     pub fn shipped(&self, from: usize, to: usize) -> Ghost {
         let mut shipped = Ghost::default();
         let numbers = self.numbers.borrow();
-        for effect in self.network.effects(from, to).filter_map(|bytes| ring::effect::EffectRef::decode(bytes).ok()) {
+        let meanwhile = self.nodes[to].copies.meanwhile.effects.iter().filter(|&&(sender, _)| sender == from);
+        let effects = self.network.effects(from, to).chain(meanwhile.map(|(_, bytes)| &bytes[..]));
+        for effect in effects.filter_map(|bytes| ring::effect::EffectRef::decode(bytes).ok()) {
             let number = numbers.get(&(effect.header.slot.number(), effect.header.dot));
             number.into_iter().for_each(|&number| shipped.insert(number));
         }

@@ -56,7 +56,9 @@ fn eviction_keeps_below_the_limit_by_effects_and_takes_what_was_not_used() {
         on(&store, key.as_bytes(), NOW, |txn| txn.contains(key.as_bytes()))
     });
     assert!(newer.count() > 950, "what was used last stays");
-    frames(&store, 1 << 20).iter().for_each(|(_, bytes)| assert!(other.receive(PEER, bytes, NOW + 1_000_000_000).is_ok()));
+    frames(&store, 1 << 20)
+        .iter()
+        .for_each(|(_, bytes)| assert!(other.receive(PEER, bytes, NOW + 1_000_000_000).is_ok()));
     assert!(evictions > 10_000 && store.totals().evicted >= evictions as u64);
     check_books(&store);
     assert!(Slot::all().all(|slot| contents(&store, slot) == contents(&other, slot)));
