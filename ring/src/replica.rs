@@ -157,6 +157,7 @@ pub struct Mutations {
     pub live_effects_while_pulling: bool,
     pub overflow_forgotten: bool,
     pub heard_of_forgotten: bool,
+    pub asked_once: bool,
 }
 
 /// Effects that wait, in order of arrival, with a bound.
@@ -484,7 +485,9 @@ impl<E: Entries> Replica<E> {
 
     fn is_to_be_asked(&mut self, from: Peer) {
         self.senders.insert(from);
-        self.asked.remove(from);
+        if !self.mutations.asked_once {
+            self.asked.remove(from);
+        }
     }
 
     fn miss_nothing(&mut self) {

@@ -97,7 +97,9 @@ impl Control {
     fn give_up_acquire(&mut self, slot: Slot) {
         let state = &mut self.slots[slot.index()];
         let Some(acquire) = state.acquire.take() else { return };
-        state.repairs.extend(acquire.joining.into_iter().filter(|&(_, from)| self.peers.in_session(from)));
+        if !self.mutations.given_up_attempt_forgets_fetches {
+            state.repairs.extend(acquire.joining.into_iter().filter(|&(_, from)| self.peers.in_session(from)));
+        }
     }
 
     pub(super) fn on_acquire<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, store: &mut S) {

@@ -190,6 +190,7 @@ pub struct Mutations {
     pub no_compare_on_connect: bool,
     pub fold_ignored: bool,
     pub pullers_not_inherited: bool,
+    pub given_up_attempt_forgets_fetches: bool,
 }
 
 /// The machine.
