@@ -16,7 +16,10 @@
 //! A command executes where the slot's role is [`Role::Acting`], checked under the same hold of the lock as the
 //! execution; a change of role therefore is a point in the slot's order of commands.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+mod missing;
+mod parked;
+
+use alloc::vec::Vec;
 
 use crate::{
     context::SlotContext,
@@ -27,6 +30,8 @@ use crate::{
     id::{Origin, Peer, PeerSet},
     slot::Slot,
 };
+use missing::Missing;
+use parked::Parked;
 
 /// What a node is to a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -102,7 +107,7 @@ pub enum Received {
 }
 
 impl Received {
-    /// Whether the effect may be missing here later, so that the control machine has to know whose it was.
+    /// Whether the effect may be missing here later, so that the control machine has to hear of it.
     pub const fn is_uncertain(self) -> bool {
         matches!(self, Received::Parked | Received::Releasing | Received::Absent)
     }
@@ -129,13 +134,9 @@ pub struct Replica<E> {
     learnt: Vec<(Origin, Hlc)>,
     fold: Fold,
     parked: Parked,
-    /// Dots of effects that arrived and were not incorporated by a copy that counts, be it in an earlier tenure. While
-    /// the context does not dominate them acknowledgements of this copy do not count: one position in a lane
+    /// What arrived and is not in. While something is acknowledgements of this copy do not count: one position in a lane
     /// acknowledges everything before it.
-    missing: SlotContext,
-    /// Who sent what is missing, and who of them was asked for its copy since.
-    senders: PeerSet,
-    asked: PeerSet,
+    missing: Missing,
     ship_to: PeerSet,
     counting: PeerSet,
     /// A copy that pulls has joined its first snapshot.
@@ -160,14 +161,6 @@ pub struct Mutations {
     pub asked_once: bool,
 }
 
-/// Effects that wait, in order of arrival, with a bound.
-#[derive(Debug)]
-struct Parked {
-    effects: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    limit_bytes: usize,
-}
-
 impl<E: Entries> Replica<E> {
     /// A slot of which nothing is held.
     pub fn absent(slot: Slot, entries: E) -> Replica<E> {
@@ -178,10 +171,8 @@ impl<E: Entries> Replica<E> {
             seen: SlotContext::new(),
             learnt: Vec::new(),
             fold: Fold::default(),
-            parked: Parked { effects: VecDeque::new(), bytes: 0, limit_bytes: PARK_LIMIT_BYTES },
-            missing: SlotContext::new(),
-            senders: PeerSet::EMPTY,
-            asked: PeerSet::EMPTY,
+            parked: Parked::new(PARK_LIMIT_BYTES),
+            missing: Missing::default(),
             ship_to: PeerSet::EMPTY,
             counting: PeerSet::EMPTY,
             has_snapshot: false,
@@ -194,7 +185,7 @@ impl<E: Entries> Replica<E> {
     /// The same copy with another limit than [`PARK_LIMIT_BYTES`].
     #[must_use]
     pub fn with_park_limit(mut self, limit_bytes: usize) -> Replica<E> {
-        self.parked.limit_bytes = limit_bytes;
+        self.parked = Parked::new(limit_bytes);
         self
     }
 
@@ -203,6 +194,7 @@ impl<E: Entries> Replica<E> {
     #[must_use]
     pub fn with_mutations(mut self, mutations: Mutations) -> Replica<E> {
         self.mutations = mutations;
+        self.missing.asked_once = mutations.asked_once;
         self
     }
 
@@ -270,22 +262,22 @@ impl<E: Entries> Replica<E> {
     /// Whether an effect arrived that is not incorporated: it is parked, was dropped for want of room, or came when
     /// the slot was not here.
     pub fn misses_something(&self) -> bool {
-        !self.seen.dominates(&self.missing)
+        !self.missing.is_in(&self.seen)
     }
 
     /// Who sent what is missing and was not asked for its copy since; nobody if nothing is missing.
     pub fn unasked(&self) -> PeerSet {
-        if self.misses_something() { self.senders.difference(self.asked) } else { PeerSet::EMPTY }
+        if self.misses_something() { self.missing.unasked() } else { PeerSet::EMPTY }
     }
 
     /// This peer is asked for its copy now: the answer has all that it has sent so far.
     pub fn ask(&mut self, from: Peer) {
-        self.asked.insert(from);
+        self.missing.ask(from);
     }
 
     /// How many bytes of effects are parked.
     pub fn parked_bytes(&self) -> usize {
-        self.parked.bytes
+        self.parked.bytes()
     }
 
     // --- roles; the control machine decides, these do ---
@@ -308,7 +300,7 @@ impl<E: Entries> Replica<E> {
     /// Pulling is over: the copy is ready.
     pub fn become_ready(&mut self) {
         debug_assert!(self.role == Role::Pulling && !self.misses_something());
-        self.miss_nothing();
+        self.missing.clear();
         self.role = Role::Following;
     }
 
@@ -351,7 +343,7 @@ impl<E: Entries> Replica<E> {
     /// missing in the next tenure, and an answer that was asked for is not joined by that one.
     pub fn forget(&mut self) {
         self.role = Role::Absent;
-        self.asked = PeerSet::EMPTY;
+        self.missing.ask_anew();
         self.seen = SlotContext::new();
         self.learnt.clear();
         self.fold = Fold::default();
@@ -380,7 +372,7 @@ impl<E: Entries> Replica<E> {
     pub fn receive(&mut self, from: Peer, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
         match self.role {
             Role::Absent => {
-                self.miss(from, effect.header.dot);
+                self.missing.effect(from, effect.header.dot);
                 Received::Absent
             }
             Role::Pulling if self.mutations.live_effects_while_pulling => {
@@ -394,7 +386,7 @@ impl<E: Entries> Replica<E> {
                 Received::Parked
             }
             Role::Releasing => {
-                self.miss(from, effect.header.dot);
+                self.missing.effect(from, effect.header.dot);
                 self.take_in(from, bytes, effect, clock);
                 Received::Releasing
             }
@@ -420,8 +412,7 @@ impl<E: Entries> Replica<E> {
     pub fn heard_of(&mut self, from: Peer, seen: &SlotContext) -> bool {
         let lacks = !self.seen.dominates(seen);
         if lacks && !self.mutations.heard_of_forgotten {
-            self.missing.join(seen);
-            self.is_to_be_asked(from);
+            self.missing.all_of(from, seen);
         }
         lacks
     }
@@ -430,7 +421,7 @@ impl<E: Entries> Replica<E> {
     /// does not hold the slot any more.
     pub fn drop_parked(&mut self) {
         self.parked.take();
-        self.miss_nothing();
+        self.missing.clear();
     }
 
     /// Whether this is still the copy of that tenure.
@@ -474,31 +465,14 @@ impl<E: Entries> Replica<E> {
     fn park(&mut self, from: Peer, bytes: &[u8], dot: Dot) {
         let kept = self.parked.push(bytes);
         if (kept || !self.mutations.overflow_forgotten) && !self.seen.covers(dot) {
-            self.miss(from, dot);
+            self.missing.effect(from, dot);
         }
-    }
-
-    fn miss(&mut self, from: Peer, dot: Dot) {
-        self.missing.advance(dot.origin, dot.hlc);
-        self.is_to_be_asked(from);
-    }
-
-    fn is_to_be_asked(&mut self, from: Peer) {
-        self.senders.insert(from);
-        if !self.mutations.asked_once {
-            self.asked.remove(from);
-        }
-    }
-
-    fn miss_nothing(&mut self) {
-        self.missing = SlotContext::new();
-        (self.senders, self.asked) = (PeerSet::EMPTY, PeerSet::EMPTY);
     }
 
     /// Applies whatever is parked and has become admissible, until nothing more is.
     fn replay(&mut self, clock: &mut HlcClock) {
         let mut progress = true;
-        while progress && !self.parked.effects.is_empty() {
+        while progress && !self.parked.is_empty() {
             progress = false;
             for bytes in self.parked.take() {
                 // Only whole effects are parked; one that does not decode cannot be there.
@@ -519,7 +493,7 @@ impl<E: Entries> Replica<E> {
     /// Nothing is missing any more once the context has it, unless this copy may be forgotten, and what it has with it.
     fn settle_missing(&mut self) {
         if self.role.is_ready() && !self.missing.is_empty() && !self.misses_something() {
-            self.miss_nothing();
+            self.missing.clear();
         }
     }
 
@@ -530,26 +504,5 @@ impl<E: Entries> Replica<E> {
                 None => self.learnt.push((origin, hlc)),
             }
         }
-    }
-}
-
-impl Parked {
-    /// Keeps the effect if there is room.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let fits = self.bytes + bytes.len() <= self.limit_bytes;
-        if fits {
-            self.keep(bytes.into());
-        }
-        fits
-    }
-
-    fn keep(&mut self, bytes: Box<[u8]>) {
-        self.bytes += bytes.len();
-        self.effects.push_back(bytes);
-    }
-
-    fn take(&mut self) -> VecDeque<Box<[u8]>> {
-        self.bytes = 0;
-        core::mem::take(&mut self.effects)
     }
 }

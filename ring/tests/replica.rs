@@ -256,3 +256,33 @@ fn a_release_that_is_denied_leaves_nothing_missing() {
     copy.stop_release();
     assert!(copy.counts());
 }
+
+#[test]
+fn a_copy_knows_whom_to_ask_for_what_it_misses() {
+    let steps = history(&[Write::Set(0), Write::Set(1), Write::Set(2)]);
+    let (one, two) = (Peer(1), Peer(2));
+    let mut clock = HlcClock::default();
+    let mut copy = Replica::absent(slot(), Map::default());
+    let mut receive = |copy: &mut Replica<Map>, from: Peer, number: usize| {
+        let bytes = &steps[number].bytes;
+        copy.receive(from, bytes, &EffectRef::decode(bytes).unwrap(), &mut clock)
+    };
+    copy.open_empty(Origin(1));
+    assert_eq!(receive(&mut copy, one, 1), Received::Parked);
+    assert!(copy.heard_of(two, &steps[1].seen));
+    assert_eq!(copy.unasked(), [one, two].into_iter().collect());
+    copy.ask(one);
+    assert_eq!(copy.unasked(), [two].into_iter().collect());
+    // What comes after the question may not be in the answer.
+    assert_eq!(receive(&mut copy, one, 2), Received::Parked);
+    assert_eq!(copy.unasked(), [one, two].into_iter().collect());
+    // An answer that is on its way is not for the copy of the next tenure.
+    copy.ask(one);
+    copy.forget();
+    assert_eq!(copy.unasked(), [one, two].into_iter().collect());
+    copy.open_empty(Origin(2));
+    for number in 0..3 {
+        assert_eq!(receive(&mut copy, one, number), Received::Applied);
+    }
+    assert!(copy.counts() && copy.unasked().is_empty());
+}

@@ -4,8 +4,9 @@
 //! view calls ready: the one who acts may be a holder of which the view knows nothing yet. Whoever is asked first
 //! stops executing under the slot's lock and then answers with the digest of its copy; so there is a moment at which
 //! nobody executes and everything executed before it is in the copies whose digests are asked for. Where a digest
-//! differs the asker joins that copy. Only then it acts. A member whose session ends counts as having answered. With
-//! the answer come the peers that were registered for effects, so that none of them misses what is executed next.
+//! differs the asker joins that copy. Only then it acts. With the answer come the peers that were registered for effects,
+//! so that none of them misses what is executed next. If the session of a member ends that had not told all that it had,
+//! everybody is asked again. An attempt that is given up keeps the copies that are on their way, as repairs.
 //!
 //! ```text
 //!        asker                         each member in session
