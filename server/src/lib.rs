@@ -14,6 +14,7 @@ pub mod dev;
 pub mod forward;
 pub mod health;
 pub mod info;
+pub mod life;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;

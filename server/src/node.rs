@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use crate::{
-    adapters::{NodeInformation, NodeSettings, Sources},
+    adapters::{NodeInformation, NodeSettings, PeerLanes, Sources},
     admin,
     clients::Clients,
     clock::{Clock, SystemClock},
@@ -42,6 +42,7 @@ use crate::{
     connection::{self, Bounds},
     control::{self, Parts},
     forward::{self, Links},
+    life::Life,
     listeners::Addresses,
     metrics::Metrics,
     peer::{Peering, PeeringConfig, RawLink},
@@ -102,6 +103,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     let (routes, acks, links) =
         (Arc::new(Routes::default()), Arc::new(Acks::new(config.write_acks > 1)), Arc::new(Links::new(config.threads)));
     let clients = Arc::new(Clients::default());
+    let life = Arc::new(Life::default());
     let meta = meta(&config, &addresses, &*clock);
     let me = identity.node_id;
     let topologies = Arc::new(Topologies::new(Topology::new(me, Epoch::default(), Vec::new())));
@@ -119,7 +121,13 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             metrics: metrics.clone(),
             store: store.clone(),
             topology: topologies.clone(),
-            lanes: Arc::new(()),
+            lanes: Arc::new(PeerLanes {
+                life: life.clone(),
+                acks: acks.clone(),
+                store: store.clone(),
+                topologies: topologies.clone(),
+            }),
+            life: life.clone(),
         },
     ));
     let services = Services {
@@ -192,6 +200,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             store,
             routes,
             acks,
+            life,
             links,
             wakes,
             overflows,

@@ -3,7 +3,8 @@
 //! ```text
 //!   arguments ─► config::parse ─► Start (config, identity, listeners, seed) ─► nodes ─► exit code
 //!                     │                │                                         │
-//!                     └ 2: bad value   └ 1: port in use                          └ 0: left, 1: failed
+//!                     └ 2: bad value   └ 1: port in use                          └ 0: left, 1: failed,
+//!                                                                                  2: identity taken
 //! ```
 //!
 //! It is a function of the library so that another program, such as a test's, can be a node as well. The seed is an
@@ -31,6 +32,7 @@ use tokio::{
 
 use crate::{
     config::{self, Asked, Config, ConfigError, Identity, Machine, Refused},
+    control::Ended,
     dev, health,
     listeners::Listeners,
     logging, node, process,
@@ -63,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, seed: u64) -> ExitCode
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(io::stderr(), "{failure}");
     ExitCode::from(match failure {
-        Failure::Config(_) => 2,
+        Failure::Config(_) | Failure::Identity(_) => 2,
         Failure::Running(_) => 1,
     })
 }
@@ -77,6 +79,9 @@ enum Failure {
     /// What it was told cannot be done here and now.
     #[error("{0}")]
     Running(String),
+    /// It must not run under its identity.
+    #[error("{0}")]
+    Identity(String),
 }
 
 impl Failure {
@@ -111,7 +116,10 @@ fn run_nodes(mut starts: Vec<Start>) -> Result<(), Failure> {
     logging::abort_on_panic();
     let runtime = runtime(first.config.threads).map_err(Failure::running)?;
     make_room_for_clients(&mut starts);
-    runtime.block_on(until_left(starts)).map_err(Failure::running)
+    runtime.block_on(until_left(starts)).map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(Ended::GaveWay(why)) => Failure::Identity(why.clone()),
+        _ => Failure::running(error),
+    })
 }
 
 /// Serves until a signal comes, then lets the nodes leave; a second signal ends everything at once.

@@ -1,6 +1,7 @@
 //! What the system tests share: the simulator with its invariants, real nodes as processes, and what drives them.
 
 pub mod clients;
+pub mod figures;
 pub mod invariants;
 pub mod load;
 pub mod process;

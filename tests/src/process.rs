@@ -303,6 +303,14 @@ impl Cluster {
         node
     }
 
+    /// Starts a node of other options and waits until it is ready; its number.
+    pub fn add(&mut self, options: &NodeOptions) -> usize {
+        self.nodes.push(options.start());
+        let number = self.nodes.len() - 1;
+        self.nodes[number].wait_ready();
+        number
+    }
+
     /// Starts another node and waits only until it listens.
     pub fn spawn(&mut self) -> &mut Node {
         let peers: Vec<SocketAddr> =

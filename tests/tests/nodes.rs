@@ -9,6 +9,13 @@ use circlet_tests::{bench_binary, node_binary};
 /// What may pass without a successful command after a node was killed.
 const LONGEST_GAP_MS: f64 = 1000.0;
 
+/// How long a lost copy is waited for, and how long it may then take until there is another one.
+const REBUILD_DELAY: Duration = Duration::from_secs(3);
+const REBUILD_TIME: Duration = Duration::from_secs(10);
+
+/// Slots are counted for what moves: keys are spread over them evenly.
+const SLOTS: u64 = 16384;
+
 fn cluster(nodes: usize, flags: &[(&str, &str)]) -> Cluster {
     let options =
         flags.iter().fold(NodeOptions::new(node_binary!()), |options, (name, value)| options.flag(name, value));
@@ -34,6 +41,9 @@ fn kill_while_writing(test: &str, flags: &[(&str, &str)], acked_before: impl Fn(
     writing.seconds(4);
     let killed_ms = now_ms();
     cluster.node(2).kill();
+    let rebuilt =
+        cluster.wait_until("as many copies as before", REBUILD_DELAY + REBUILD_TIME, |cluster| cluster.has_copies(2));
+    assert!(rebuilt + Duration::from_secs(1) > REBUILD_DELAY, "a lost copy was not waited for: {rebuilt:?}");
     let report = writing.finish();
     let gap_ms = report.max("gap_ms");
     assert!(gap_ms < LONGEST_GAP_MS, "{gap_ms} ms without a successful command: {report:?}");
@@ -50,18 +60,29 @@ fn kill_while_writing(test: &str, flags: &[(&str, &str)], acked_before: impl Fn(
 
 #[test]
 fn a_killed_node_takes_nothing_along_that_was_acknowledged_a_second_before() {
-    kill_while_writing("kill", &[("--replicas", "2")], |killed_ms| format!("--acked-before {}", killed_ms - 1000));
+    let flags = [("--replicas", "2"), ("--rebuild-delay", "3s")];
+    kill_while_writing("kill", &flags, |killed_ms| format!("--acked-before {}", killed_ms - 1000));
 }
 
 #[test]
 fn a_killed_node_takes_nothing_along_that_two_nodes_acknowledged() {
-    kill_while_writing("kill-acks", &[("--replicas", "2"), ("--write-acks", "2")], |_| String::new());
+    let flags = [("--replicas", "2"), ("--write-acks", "2"), ("--rebuild-delay", "3s")];
+    kill_while_writing("kill-acks", &flags, |_| String::new());
 }
 
 #[test]
 fn a_node_joins_and_two_leave_at_once_under_load_without_an_error() {
-    let mut cluster = cluster(3, &[("--replicas", "2")]);
-    let files = [StateFile::new("join-loaded"), StateFile::new("join-mixed")];
+    join_and_leave("join", &[("--replicas", "2")]);
+}
+
+#[test]
+fn a_node_joins_and_two_leave_while_every_write_waits_for_two_nodes() {
+    join_and_leave("join-acks", &[("--replicas", "2"), ("--write-acks", "2")]);
+}
+
+fn join_and_leave(test: &str, flags: &[(&str, &str)]) {
+    let mut cluster = cluster(3, flags);
+    let files = ["loaded", "mixed"].map(|what| StateFile::new(&format!("{test}-{what}")));
     let [loaded, mixed] = files.each_ref().map(StateFile::argument);
     let targets = cluster.targets();
     Load::run(
@@ -74,7 +95,12 @@ fn a_node_joins_and_two_leave_at_once_under_load_without_an_error() {
     let arguments = format!("--duration 600 --connections 20 --keys 20000 --prefix mixed: --get-ratio 0.7 {mixed}");
     let mut load = Load::start(bench_binary!(), &targets, &arguments);
     load.seconds(1);
+    let before = cluster.sum("slots_pulled");
     cluster.join();
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    // Four nodes share two copies of each slot, so this many have to move; they may be a quarter more.
+    let (moved, ideal) = (cluster.sum("slots_pulled") - before, 2 * SLOTS / 4);
+    assert!(4 * moved <= 5 * ideal, "{moved} copies moved, {ideal} had to");
     load.seconds(2);
     load.stop().assert_clean("a join under load");
     verify(&mut cluster, &[&loaded, &mixed]);
@@ -88,8 +114,10 @@ fn a_node_joins_and_two_leave_at_once_under_load_without_an_error() {
         let status = cluster.node(leaver).wait_exit(DEADLINE + Duration::from_secs(30));
         assert_eq!(status.code(), Some(0), "{}", cluster.node(leaver).stderr_tail());
     }
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
     load.seconds(2);
     load.stop().assert_clean("two leave at once under load");
+    assert_eq!(cluster.sum("suspicions") + cluster.sum("verdicts"), 0, "nobody was given up");
     verify(&mut cluster, &[&loaded, &mixed]);
 }
 
@@ -103,6 +131,77 @@ fn a_node_that_leaves_hands_over_its_only_copies() {
     cluster.node(0).terminate();
     assert_eq!(cluster.node(0).wait_exit(DEADLINE + Duration::from_secs(30)).code(), Some(0));
     verify(&mut cluster, &[&state]);
+}
+
+#[test]
+fn a_node_that_is_told_to_leave_while_it_joins_leaves_nothing_behind() {
+    let mut cluster = cluster(2, &[("--replicas", "2")]);
+    let file = StateFile::new("leave-joining");
+    let state = file.argument();
+    Load::run(bench_binary!(), &cluster.targets(), &format!("--load-only --keys 100000 --pipeline 16 --quiet {state}"))
+        .assert_clean("the keys");
+    cluster.spawn();
+    cluster.wait_until("pulling", DEADLINE, |cluster| cluster.node(2).figures().of("slots_pulling") > 0);
+    cluster.node(2).terminate();
+    let status = cluster.node(2).wait_exit(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{}", cluster.node(2).stderr_tail());
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    verify(&mut cluster, &[&state]);
+}
+
+#[test]
+fn a_node_that_was_killed_comes_back_empty_and_is_filled() {
+    let folder = std::env::temp_dir().join(format!("circlet-comes-back-{}", std::process::id()));
+    let mut cluster = cluster(2, &[("--replicas", "2"), ("--write-acks", "2")]);
+    let file = StateFile::new("comes-back");
+    let state = file.argument();
+    let keeps = NodeOptions::new(node_binary!())
+        .flag("--replicas", "2")
+        .flag("--write-acks", "2")
+        .flag("--data-dir", &folder.to_string_lossy());
+    let seeds: Vec<_> = cluster.running().iter().map(|node| node.peer()).collect();
+    let keeps = keeps.seeds(&seeds);
+    let third = cluster.add(&keeps);
+    Load::run(bench_binary!(), &cluster.targets(), &format!("--load-only --keys 100000 --pipeline 16 --quiet {state}"))
+        .assert_clean("the keys");
+    let identity = |cluster: &mut Cluster, node: usize| match cluster.node(node).connect().line("CLUSTER MYID") {
+        Ok(id) => id.text().map(str::to_owned),
+        Err(error) => panic!("{error}"),
+    };
+    let before = identity(&mut cluster, third);
+    cluster.node(third).kill();
+    let again = cluster.add(&keeps);
+    assert_eq!(identity(&mut cluster, again), before);
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    verify(&mut cluster, &[&state]);
+    drop(std::fs::remove_dir_all(folder));
+}
+
+#[test]
+fn of_two_nodes_with_one_identity_the_later_ends_and_the_first_serves_on() {
+    let mut cluster = cluster(1, &[]);
+    let id = "c0ffee".repeat(7)[..40].to_owned();
+    let seeds = [cluster.node(0).peer()];
+    let with_id = NodeOptions::new(node_binary!()).flag("--node-id", &id).seeds(&seeds);
+    let first = cluster.add(&with_id);
+    let sessions = cluster.node(0).figures().of("sessions_begun");
+
+    // One that meets the other node, and one that meets the node itself.
+    let seeds = [cluster.node(first).peer()];
+    for copy in [&with_id, &NodeOptions::new(node_binary!()).flag("--node-id", &id).seeds(&seeds)] {
+        let mut copy = copy.spawn();
+        let status = copy.wait_exit(DEADLINE);
+        assert_eq!(status.code(), Some(2), "{}", copy.stderr_tail());
+        let said = copy.stderr_tail();
+        assert!(said.contains(&id) && said.contains("two running nodes share one identity"), "{said}");
+    }
+    for node in 0..=first {
+        let figures = cluster.node(node).figures();
+        let calm = ["suspicions", "verdicts"].map(|name| figures.of(name));
+        assert_eq!((figures.of("ready"), calm), (1, [0, 0]), "node {node}");
+    }
+    assert_eq!(cluster.node(0).figures().of("sessions_begun"), sessions, "the first was cut off");
+    assert!(cluster.node(first).connect().line("SET key value").is_ok_and(|reply| reply.is_ok()));
 }
 
 fn verify(cluster: &mut Cluster, states: &[&str]) {

@@ -77,6 +77,7 @@ impl Control {
         store: &mut S,
     ) {
         self.slots[slot.index()].repairs.retain(|&(repair, _)| repair != fetch);
+        self.counts.repaired += u64::from(joined.is_some());
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
         }

@@ -193,6 +193,21 @@ pub struct Mutations {
     pub given_up_attempt_forgets_fetches: bool,
 }
 
+/// What the machine has done since the node started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// How often this node began to act for a slot.
+    pub acquired: u64,
+    /// Slots that nobody held and this node opened empty.
+    pub opened: u64,
+    /// Slots that were pulled, until they were ready.
+    pub pulled: u64,
+    /// Snapshots of other copies that were joined to mend a copy that was held already.
+    pub repaired: u64,
+    /// Slots that were forgotten because their targets have them.
+    pub released: u64,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Control {
@@ -209,6 +224,7 @@ pub struct Control {
     wanted: VecDeque<Slot>,
     draw: OriginDraw,
     out: VecDeque<Output>,
+    counts: Counts,
     mutations: Mutations,
 }
 
@@ -287,6 +303,7 @@ impl Control {
             wanted: VecDeque::new(),
             draw: OriginDraw { state: seed },
             out: VecDeque::new(),
+            counts: Counts::default(),
             mutations: Mutations::default(),
         }
     }
@@ -356,6 +373,11 @@ impl Control {
                 .filter(|&slot| self.targets.contains(slot, self.me) && !self.role(slot).is_ready())
                 .count(),
         }
+    }
+
+    /// What was done since the node started.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Whether every slot has someone to act for it, as far as this node knows.
@@ -490,6 +512,13 @@ impl Control {
     /// Changes the role here and what others are told about it.
     fn set_role(&mut self, slot: Slot, role: Role) {
         let state = &mut self.slots[slot.index()];
+        match (state.role, role) {
+            (Role::Following, Role::Acting) => self.counts.acquired += 1,
+            (Role::Absent, Role::Following) => self.counts.opened += 1,
+            (Role::Pulling, Role::Following) => self.counts.pulled += 1,
+            (Role::Releasing, Role::Absent) => self.counts.released += 1,
+            _ => {}
+        }
         let (before, now) = (state.role.holds(), role.holds());
         state.role = role;
         if before != now {

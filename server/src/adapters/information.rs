@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     config::Config,
     info::{self, Circlet, Info, Keyspace, Lane, Memory, Sections, Server},
+    life::Life,
     listeners::Addresses,
     metrics::{Metrics, Snapshot, Totals},
     process,
@@ -60,6 +61,8 @@ pub struct Sources {
     pub topology: Arc<Topologies>,
     /// What is on its way.
     pub lanes: Arc<dyn Lanes>,
+    /// What has happened to the node.
+    pub life: Arc<Life>,
 }
 
 /// Answers `INFO`, `/metrics` and `/ready`.
@@ -189,6 +192,7 @@ impl NodeInformation {
             members: members(&topology),
             slots: held.roles.to_vec(),
             lanes: self.sources.lanes.lanes(),
+            life: self.sources.life.counted(),
             context_origins: held.context_origins,
         }
     }

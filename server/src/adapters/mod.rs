@@ -10,6 +10,7 @@
 //! | [`Statistics`](crate::services::Statistics) | [`Metrics`](crate::metrics::Metrics) itself |
 
 mod information;
+mod lanes;
 mod settings;
 mod statistics;
 
@@ -17,4 +18,5 @@ mod statistics;
 mod tests;
 
 pub use information::{Lanes, NodeInformation, Sources};
+pub use lanes::PeerLanes;
 pub use settings::NodeSettings;

@@ -9,7 +9,7 @@ use ring::{
     facts::{Change, Delta, Digest, Facts},
     hlc::Hlc,
     id::{Incarnation, NodeId},
-    member::{Key, Meta, PublishedSlots, State},
+    member::{Key, Meta, PublishedSlots, State, Verdict},
     slot::{SLOTS, Slot},
     slot_set::{CHUNK, SlotSet},
     verdict::{Config, Input, Judge, Now, Output},
@@ -139,8 +139,9 @@ impl Gossip {
         }
     }
 
-    /// Who is in reach, for the verdicts; carries out what follows from it.
-    pub(super) fn judge(&mut self, reach: impl Iterator<Item = (NodeId, bool)>) {
+    /// Who is in reach, for the verdicts; carries out what follows from it. How many verdicts were spoken against somebody.
+    pub(super) fn judge(&mut self, reach: impl Iterator<Item = (NodeId, bool)>) -> usize {
+        let mut spoken = 0;
         let now = Now { ms: self.clock.monotonic_us() / 1000, unix_ms: self.clock.unix_ms() };
         for (node, is_reached) in reach {
             let input = if is_reached { Input::Reachable(node) } else { Input::Unreachable(node) };
@@ -150,12 +151,14 @@ impl Gossip {
         while let Some(output) = self.judge.poll_output() {
             if let Output::Say(node, statement) = output {
                 tracing::info!(node = %node.short(), verdict = ?statement.verdict, strikes = statement.strikes, "verdict");
+                spoken += usize::from(!matches!(statement.verdict, Verdict::Up | Verdict::Back));
             }
             match output.write(&mut self.facts) {
                 Ok(changed) => self.stale |= changed,
                 Err(full) => tracing::warn!(?full, "a fact finds no room"),
             }
         }
+        spoken
     }
 
     /// Derives the view anew if facts changed; true if it did.

@@ -55,6 +55,7 @@ use crate::{
     clock::Clock,
     config::Endpoint,
     forward::Links,
+    life::Life,
     peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
     replica::{Report, Reports, acks::Acks, bulk},
     routes::{ME, Routes},
@@ -70,6 +71,8 @@ const VIEW_EVERY_MS: u64 = 20;
 const QUIET_MS: u64 = 2_000;
 /// How often copies are compared though nothing happened.
 const COMPARE_EVERY_MS: u64 = 10_000;
+/// A node whose identity another one has gives up after this time: a former boot of it ends its sessions sooner.
+const IDENTITY_TAKEN_MS: u64 = 3_000;
 /// How many slots are pulled at a time.
 const MOST_PULLS: usize = 64;
 /// How many things are taken in before the outputs are carried out.
@@ -101,6 +104,8 @@ pub struct Parts {
     pub routes: Arc<Routes>,
     /// Which writes reached whom.
     pub acks: Arc<Acks>,
+    /// Where it is counted what happens.
+    pub life: Arc<Life>,
     /// Links that requests are forwarded over.
     pub links: Arc<Links>,
     /// Wakes the sender of a peer's lane.
@@ -156,6 +161,7 @@ struct Task {
     copies: Copies,
     routes: Arc<Routes>,
     acks: Arc<Acks>,
+    life: Arc<Life>,
     links: Arc<Links>,
     wakes: Arc<[Arc<Notify>]>,
     peering: Peering,
@@ -193,6 +199,8 @@ struct Task {
     clients_gone: watch::Receiver<bool>,
     shutdown_timeout_ms: u64,
     give_way: Option<GiveWay>,
+    /// When a peer said that another node has this node's identity, for the first and for the last time.
+    identity_taken: Option<(u64, u64)>,
 }
 
 /// Runs the task until the node has left.
@@ -213,6 +221,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         store: parts.store,
         routes: parts.routes,
         acks: parts.acks,
+        life: parts.life,
         links: parts.links,
         wakes: parts.wakes,
         peering: parts.peering,
@@ -246,6 +255,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         clients_gone: parts.clients_gone,
         shutdown_timeout_ms: parts.shutdown_timeout.as_millis() as u64,
         give_way: None,
+        identity_taken: None,
         clock: parts.clock,
     };
     task.refresh_view();
@@ -316,6 +326,16 @@ impl Task {
             Refusal::SameIdentity { .. } if self.routes.unserved() == SLOTS => {
                 self.give_way = Some(GiveWay(format!("peer at {address} {why}")));
             }
+            Refusal::IdentityTaken { .. } if self.routes.unserved() == SLOTS => {
+                let now_ms = self.now_ms();
+                let (since_ms, _) = self.identity_taken.unwrap_or((now_ms, now_ms));
+                self.identity_taken = Some((since_ms, now_ms));
+                if now_ms >= since_ms + IDENTITY_TAKEN_MS {
+                    self.give_way = Some(GiveWay(format!(
+                        "peer at {address} {why}: give this one another --node-id or another --data-dir"
+                    )));
+                }
+            }
             why => tracing::warn!("peer at {address} {why}"),
         }
     }
@@ -331,6 +351,7 @@ impl Task {
     fn overflowed(&mut self, peer: Peer) {
         if let Some(active) = self.sessions.get(&peer) {
             let session = active.id;
+            self.life.overflowed();
             self.end_session(session, "its lane overflowed: more waited for it than the window");
         }
     }
@@ -353,7 +374,10 @@ impl Task {
         while let Some(output) = self.suspicion.poll_output() {
             match output {
                 suspicion::Output::Suspect(node) => self.suspected(node),
-                suspicion::Output::Stalled { for_ms } => tracing::warn!(for_ms, "this node did not run for a while"),
+                suspicion::Output::Stalled { for_ms } => {
+                    self.life.stalled();
+                    tracing::warn!(for_ms, "this node did not run for a while");
+                }
                 suspicion::Output::Trust(_) => {}
             }
         }
@@ -379,6 +403,7 @@ impl Task {
     fn suspected(&mut self, node: NodeId) {
         if let Some(active) = self.sessions.values().find(|active| active.node == node) {
             tracing::warn!(node = %node.short(), "silent: suspected");
+            self.life.suspected();
             let session = active.id;
             self.end_session(session, "silent for the suspect time");
         }
@@ -388,7 +413,9 @@ impl Task {
         let in_session: HashSet<NodeId> = self.sessions.values().map(|active| active.node).collect();
         let members = self.gossip.view().members().iter().map(|member| member.id).filter(|&id| id != self.me);
         let reach: Vec<(NodeId, bool)> = members.map(|id| (id, in_session.contains(&id))).collect();
-        self.gossip.judge(reach.into_iter());
+        for _ in 0..self.gossip.judge(reach.into_iter()) {
+            self.life.judged();
+        }
         if self.gossip.view().member(self.me).is_some_and(|me| me.standing() == Standing::Joining)
             && self.leaving.is_none()
             && self.serves_all()
@@ -448,6 +475,7 @@ impl Task {
         // Roles change under the same messages that change routes; whoever waits for either looks again.
         if changed {
             self.serves_all = None;
+            self.life.slots_moved(self.machine.counts());
             self.routes.announce();
         }
         self.flush_messages();
@@ -461,7 +489,9 @@ impl Task {
         let waited =
             !self.dialling.has_seeds() || !alone || (self.resolved_once && self.now_ms() >= self.started_ms + QUIET_MS);
         let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted());
-        waited && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+        // The ring is where the other one of this identity is.
+        let waits = self.identity_taken.is_some_and(|(_, last_ms)| self.now_ms() < last_ms + IDENTITY_TAKEN_MS);
+        waited && !waits && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
     }
 
     /// Whether this node holds what it should and knows where every slot is served. Looks at all slots, so only after

@@ -139,6 +139,8 @@ impl Task {
             tasks: vec![pump.abort_handle()],
         };
         self.dialling.met(active.node);
+        self.life.session_began(active.node, peer);
+        self.identity_taken = None;
         self.suspicion.handle(suspicion::Input::Heard(active.node), self.now_ms());
         active.send(DIGEST, self.gossip.digest());
         self.sessions.insert(active.peer, active);
@@ -180,6 +182,7 @@ impl Task {
         };
         let Some(active) = self.sessions.remove(&peer) else { return };
         tracing::info!(node = %active.node.short(), why, "session over");
+        self.life.session_ended(active.node);
         self.suspicion.handle(suspicion::Input::Forget(active.node), self.now_ms());
         self.store.close_lane(peer);
         self.acks.forget(peer);

@@ -9,6 +9,7 @@ mod text;
 use std::time::Duration;
 
 use crate::{
+    life::Counted,
     metrics::Snapshot,
     process::{Allocator, Cpu},
 };
@@ -117,6 +118,8 @@ pub struct Circlet {
     pub members: Vec<(&'static str, u64)>,
     /// This node's slots by role, each role once.
     pub slots: Vec<(&'static str, u64)>,
+    /// What has happened to this node.
+    pub life: Counted,
     /// One lane per peer.
     pub lanes: Vec<Lane>,
     /// Most origins in one slot's context.
@@ -130,9 +133,7 @@ pub struct Lane {
     pub peer: String,
     /// Whether it is connected.
     pub connected: bool,
-    /// Effects that the peer has not yet acknowledged.
-    pub unacknowledged: u64,
-    /// Bytes that they take.
+    /// Bytes of effects that the peer has not yet acknowledged.
     pub unacknowledged_bytes: u64,
 }
 

@@ -111,6 +111,9 @@ fn ring(info: &Info, page: &mut Page) {
     page.family("gauge", "members", "Members of the cluster by state.", members);
     let slots = circlet.slots.iter().map(|(role, count)| (label("role", role), count));
     page.family("gauge", "slots", "This node's slots by role.", slots);
+    for (name, count, help) in circlet.life.named() {
+        page.counter(&format!("{name}_total"), help, count);
+    }
     let lanes = circlet.lanes.iter().map(|lane| (label("peer", &lane.peer), lane.unacknowledged_bytes));
     page.family("gauge", "lane_unacknowledged_bytes", "Effects on their way to a peer.", lanes);
     let lanes = circlet.lanes.iter().map(|lane| (label("peer", &lane.peer), u8::from(lane.connected)));

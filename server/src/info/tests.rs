@@ -20,7 +20,7 @@ pub(crate) fn example() -> Info {
             cluster_name: "circlet".to_owned(),
             members: vec![("up", 3)],
             slots: vec![("acting", 5461)],
-            lanes: vec![Lane { peer: "ab".to_owned(), connected: true, unacknowledged: 1, unacknowledged_bytes: 9 }],
+            lanes: vec![Lane { peer: "ab".to_owned(), connected: true, unacknowledged_bytes: 9 }],
             ..Circlet::default()
         },
     }

@@ -209,13 +209,13 @@ fn circlet(info: &Info, fields: &mut Fields<'_>) {
     for (role, slots) in &circlet.slots {
         fields.add(format_args!("slots_{role}"), slots);
     }
+    for (name, count, _) in circlet.life.named() {
+        fields.add(name, count);
+    }
     for (at, lane) in circlet.lanes.iter().enumerate() {
         let (peer, state) = (&lane.peer, if lane.connected { "connected" } else { "disconnected" });
-        let (effects, bytes) = (lane.unacknowledged, lane.unacknowledged_bytes);
-        fields.add(
-            format_args!("lane{at}"),
-            format_args!("peer={peer},state={state},unacknowledged={effects},unacknowledged_bytes={bytes}"),
-        );
+        let bytes = lane.unacknowledged_bytes;
+        fields.add(format_args!("lane{at}"), format_args!("peer={peer},state={state},unacknowledged_bytes={bytes}"));
     }
 }
 

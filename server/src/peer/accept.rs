@@ -90,7 +90,7 @@ async fn tell(core: &Core, address: String, miss: Miss) {
         Miss::Gone(why) => return tracing::debug!("{address} left during its greeting: {why}"),
         Miss::Superseded(_) => return,
     };
-    let proved = matches!(why, Refusal::SameIdentity { .. });
+    let proved = matches!(why, Refusal::SameIdentity { .. } | Refusal::IdentityTaken { .. });
     let event = PeerEvent::Refused { address, dialled: false, why };
     if proved {
         // Nobody listens any more when the node is about to stop.
@@ -103,7 +103,8 @@ async fn tell(core: &Core, address: String, miss: Miss) {
 
 async fn open(core: &Core, line: Line, caller: Caller, met: Met) {
     let Met { theirs, rank, key, proof } = met;
-    let with = Acquaintance { peer: theirs.node, rank, key, address: theirs.advertise, dialled: None };
+    let with =
+        Acquaintance { peer: theirs.node, boot: theirs.boot, rank, key, address: theirs.advertise, dialled: None };
     let Some(tie) = core.offer(with).await else {
         return line.refuse(Silence::Superseded).await;
     };
@@ -117,7 +118,7 @@ async fn open(core: &Core, line: Line, caller: Caller, met: Met) {
 /// Sends the proof and waits for the other two streams, if the session lives so long.
 async fn streams(tie: &Tie, line: &Line, proof: Vec<u8>) -> Option<[Line; 2]> {
     let (lane, bulk) = (tie.expect(Purpose::Lane), tie.expect(Purpose::Bulk));
-    line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false })).await.ok()?;
+    line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false, taken: false })).await.ok()?;
     tokio::select! {
         both = async { tokio::try_join!(lane, bulk) } => both.ok().map(|(lane, bulk)| [lane, bulk]),
         () = tie.ended().wait() => None,

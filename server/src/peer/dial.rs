@@ -99,6 +99,7 @@ async fn joined(tie: &Tie) -> Result<(Line, Line), Miss> {
 fn acquaintance(met: Met, reached: SocketAddr, dialled: &str) -> Acquaintance {
     Acquaintance {
         peer: met.theirs.node,
+        boot: met.theirs.boot,
         rank: met.rank,
         key: met.key,
         // A name may resolve to many nodes, and the advertised address may hold elsewhere only. This one is true.

@@ -70,11 +70,23 @@ pub(super) async fn as_dialler(core: &Core, line: &mut Line, expect: Option<Node
         return Err(Refusal::Unexpected { expected, found: theirs.node }.into());
     }
     let peer = theirs.node;
+    if core.registry.taken_by_another_boot(peer, &theirs.boot) {
+        let proof = prove(core, &ours, &theirs);
+        line.say(Body::Proof(wire::Proof { proof, lost: false, taken: true })).await.map_err(gone)?;
+        return Err(Refusal::IdentityClaimed { node: peer }.into());
+    }
     if core.registry.alive_with(peer).is_some_and(|held| held.tie.incarnation >= theirs.incarnation) {
         return Err(Miss::Superseded(peer));
     }
     let lost = theirs.holds.is_some_and(|name| core.registry.named(name).is_none());
     prove_and_verify(core, line, &ours, theirs, lost).await
+}
+
+/// The dialler's proof alone.
+fn prove(core: &Core, ours: &Greeting, theirs: &Greeting) -> bytes::Bytes {
+    let (dialler, acceptor) = (ours.transcript(), theirs.transcript());
+    let transcript = Transcript { secret: core.secret(), dialler: &dialler, acceptor: &acceptor };
+    transcript.prove(Side::Dialler).to_vec().into()
 }
 
 /// The dialler's proof, then the acceptor's.
@@ -94,10 +106,15 @@ async fn prove_and_verify(
         miss => miss,
     };
     let proof = transcript.prove(Side::Dialler).to_vec().into();
-    line.say(Body::Proof(wire::Proof { proof, lost })).await.map_err(gone)?;
-    let Body::Proof(wire::Proof { proof, .. }) = line.hear().await.map_err(gone)? else { return Err(out_of_turn()) };
+    line.say(Body::Proof(wire::Proof { proof, lost, taken: false })).await.map_err(gone)?;
+    let Body::Proof(wire::Proof { proof, taken, .. }) = line.hear().await.map_err(gone)? else {
+        return Err(out_of_turn());
+    };
     if !transcript.verify(Side::Acceptor, &proof) {
         return Err(Refusal::SecretDiffers.into());
+    }
+    if taken {
+        return Err(Refusal::IdentityTaken { node: ours.node }.into());
     }
     ours.differs_in_identity(&theirs)?;
     let rank = Rank { incarnation: theirs.incarnation, dialler: ours.node, attempt: ours.attempt };
@@ -128,7 +145,9 @@ pub(super) async fn as_acceptor(core: &Core, line: &mut Line, from: &mut String)
         return Ok(None);
     }
     ours.agrees_with(&theirs)?;
-    let Body::Proof(wire::Proof { proof, lost }) = line.hear().await.map_err(gone)? else { return Err(out_of_turn()) };
+    let Body::Proof(wire::Proof { proof, lost, taken }) = line.hear().await.map_err(gone)? else {
+        return Err(out_of_turn());
+    };
     let (dialler, acceptor) = (theirs.transcript(), ours.transcript());
     let transcript = Transcript { secret: core.secret(), dialler: &dialler, acceptor: &acceptor };
     if !transcript.verify(Side::Dialler, &proof) {
@@ -138,8 +157,15 @@ pub(super) async fn as_acceptor(core: &Core, line: &mut Line, from: &mut String)
     let proof = transcript.prove(Side::Acceptor).to_vec();
     if let Err(same) = ours.differs_in_identity(&theirs) {
         // The other boot must be able to believe it as well.
-        line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false })).await.map_err(gone)?;
+        line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false, taken: false })).await.map_err(gone)?;
         return Err(same.into());
+    }
+    if taken {
+        return Err(Refusal::IdentityTaken { node: ours.node }.into());
+    }
+    if core.registry.taken_by_another_boot(theirs.node, &theirs.boot) {
+        line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false, taken: true })).await.map_err(gone)?;
+        return Err(Refusal::IdentityClaimed { node: theirs.node }.into());
     }
     if let Some(held) = held.filter(|_| lost) {
         held.tie.end("the peer lost it and connects again");

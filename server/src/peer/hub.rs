@@ -50,7 +50,8 @@ impl Hub {
 
     async fn offer(&self, tie: Arc<Tie>, answer: oneshot::Sender<bool>) {
         if let Some(held) = self.core.registry.with(tie.peer) {
-            if held.tie.why().is_none() && tie.rank <= held.tie.rank {
+            let taken = held.up && held.tie.boot != tie.boot;
+            if held.tie.why().is_none() && (taken || tie.rank <= held.tie.rank) {
                 // Who asked may have given up.
                 let _ = answer.send(false);
                 return;

@@ -17,6 +17,8 @@
 //!   keep two nodes apart in [`Refusal`].
 //! * **One session per pair.** Anyone may dial, both may at once. Which session stays follows from a total order that
 //!   both know (`rank`); the other goes without an event, or with a `Down` before the new `Up`.
+//! * **One boot per identity.** While a session with one boot of a node is up another boot under the same identity is
+//!   turned away and told why, so that a copied identity never cuts off the node that is at work.
 //! * **A session ends as a whole.** The first stream that ends takes the others with it, whoever began (`tie`). Its
 //!   sockets are cut below HTTP/2 (`socket`), so a peer that reads nothing cannot hold them.
 //! * **Everything is bounded.** Queues are short and full ones stop reading, so a slow reader's bytes wait at the

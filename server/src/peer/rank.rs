@@ -6,7 +6,7 @@
 //!
 //! | first difference | stays | because |
 //! |---|---|---|
-//! | incarnation of the peer | the higher | the boot before it is dead |
+//! | incarnation of the peer | the higher | neither is up yet, and the later boot is the one that is meant |
 //! | who dialled | the smaller node id | something must break the tie |
 //! | attempt of that dialler | the higher | it would not have dialled if the earlier one were alive |
 //!

@@ -60,6 +60,18 @@ pub enum Refusal {
         /// The other one. It can be equal: two boots in the same millisecond.
         theirs: Incarnation,
     },
+    /// The peer is in session with another boot that has this node's identity.
+    #[error("is in session with another node that has this node's own id {node}: two running nodes share one identity")]
+    IdentityTaken {
+        /// The identity.
+        node: NodeId,
+    },
+    /// The peer has the identity of a node that this node is in session with.
+    #[error("has the id {node} of a node that runs elsewhere: two running nodes share one identity")]
+    IdentityClaimed {
+        /// The identity.
+        node: NodeId,
+    },
     /// This node dialled itself.
     #[error("is this node itself")]
     Ourselves,

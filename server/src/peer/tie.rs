@@ -18,6 +18,8 @@ pub(super) struct Tie {
     pub(super) id: SessionId,
     pub(super) peer: NodeId,
     pub(super) incarnation: Incarnation,
+    /// The name of the peer's boot.
+    pub(super) boot: [u8; 16],
     pub(super) rank: Rank,
     pub(super) key: SessionKey,
     pub(super) name: Name,
@@ -45,6 +47,7 @@ impl Ended {
 /// What two nodes know of each other once both have proved themselves.
 pub(super) struct Acquaintance {
     pub(super) peer: NodeId,
+    pub(super) boot: [u8; 16],
     pub(super) rank: Rank,
     pub(super) key: SessionKey,
     pub(super) address: String,
@@ -58,6 +61,7 @@ impl Tie {
             id,
             peer: with.peer,
             incarnation: with.rank.incarnation,
+            boot: with.boot,
             rank: with.rank,
             name: with.key.name(),
             key: with.key,
@@ -145,6 +149,13 @@ impl Registry {
     /// The session with a peer that has not ended.
     pub(super) fn alive_with(&self, peer: NodeId) -> Option<Held> {
         self.with(peer).filter(|held| held.tie.why().is_none())
+    }
+
+    /// The session that is up with another boot of this identity. As long as it is, there is none for this one: whoever
+    /// has copied an identity must not cut off the node that is at work under it. A boot that is gone ends its session,
+    /// with its connections or by its silence.
+    pub(super) fn taken_by_another_boot(&self, peer: NodeId, boot: &[u8; 16]) -> bool {
+        self.alive_with(peer).is_some_and(|held| held.up && held.tie.boot != *boot)
     }
 
     /// The session that both sides call so.

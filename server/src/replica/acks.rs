@@ -28,6 +28,8 @@ pub struct Acks {
     not_counting: Mutex<HashSet<(Peer, Slot)>>,
     shards: Box<[watch::Sender<()>]>,
     in_session: Mutex<PeerSet>,
+    /// Per peer, bytes that were sent to it and are not acknowledged.
+    on_their_way: Box<[AtomicU64]>,
     /// Every write is waited for.
     always: bool,
     /// How many wait, and what wakes the senders of lanes when one more does.
@@ -53,6 +55,7 @@ impl Acks {
             not_counting: Mutex::default(),
             shards: (0..SHARDS).map(|_| watch::Sender::new(())).collect(),
             in_session: Mutex::default(),
+            on_their_way: (0..MAX_PEERS).map(|_| AtomicU64::new(0)).collect(),
             always,
             waiting: AtomicUsize::new(0),
             hurry: Notify::new(),
@@ -83,6 +86,21 @@ impl Acks {
                 shard.send_replace(());
             }
         }
+    }
+
+    /// Bytes are sent to a peer.
+    pub fn sent(&self, peer: Peer, bytes: usize) {
+        self.on_their_way[peer.index()].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that were sent are acknowledged, or will never be.
+    pub fn arrived(&self, peer: Peer, bytes: usize) {
+        self.on_their_way[peer.index()].fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that were sent to a peer and are not acknowledged.
+    pub fn on_their_way_bytes(&self, peer: Peer) -> u64 {
+        self.on_their_way[peer.index()].load(Ordering::Relaxed)
     }
 
     /// A session with a peer begins: its acknowledgements are waited for.
@@ -130,7 +148,7 @@ impl Acks {
                 && self.after[at].load(Ordering::Acquire) < ticket.seq
                 && !excluded.contains(&(*peer, ticket.slot))
         };
-        ticket.counting.iter().filter(has).count()
+        ticket.sent_to.iter().filter(has).count()
     }
 
     /// Waits until so many peers have acknowledged a write, or so many cannot any more because their sessions are over.
@@ -146,7 +164,7 @@ impl Acks {
         fence(Ordering::SeqCst);
         self.hurry.notify_waiters();
         while self.count(ticket) < wanted {
-            let waited_for = ticket.counting.intersection(*self.in_session.lock());
+            let waited_for = ticket.sent_to.intersection(*self.in_session.lock());
             if waited_for.len() < wanted {
                 return;
             }
@@ -167,10 +185,10 @@ mod tests {
     use super::*;
     use ring::hlc::Hlc;
 
-    fn ticket(seq: u64, counting: &[u8]) -> Ticket {
+    fn ticket(seq: u64, sent_to: &[u8]) -> Ticket {
         let slot = Slot::new(3).unwrap();
-        let counting: PeerSet = counting.iter().map(|&peer| Peer(peer)).collect();
-        Ticket { slot, shard: 0, seq, counting, hlc: Hlc::ZERO }
+        let sent_to: PeerSet = sent_to.iter().map(|&peer| Peer(peer)).collect();
+        Ticket { slot, shard: 0, seq, sent_to, hlc: Hlc::ZERO }
     }
 
     fn mark(seq: u64) -> Mark {

@@ -40,7 +40,7 @@ use super::{Report, Reports, acks::Acks};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
+    store::{Batch, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
 };
 
 const DATA: u8 = 1;
@@ -82,30 +82,67 @@ pub struct Lane {
 }
 
 /// Batches on their way, with what they contain of each shard.
-type Unacknowledged = Arc<Mutex<VecDeque<(u64, Vec<Mark>)>>>;
+struct Unacknowledged {
+    peer: Peer,
+    acks: Arc<Acks>,
+    batches: Mutex<VecDeque<Sent>>,
+}
+
+struct Sent {
+    number: u64,
+    marks: Vec<Mark>,
+    bytes: usize,
+}
+
+impl Unacknowledged {
+    fn sent(&self, number: u64, batch: &mut Batch) {
+        let bytes = batch.len_bytes();
+        self.acks.sent(self.peer, bytes);
+        self.batches.lock().push_back(Sent { number, marks: std::mem::take(&mut batch.marks), bytes });
+    }
+
+    /// What was acknowledged up to this batch.
+    fn arrived(&self, number: u64) -> Vec<Mark> {
+        let (mut marks, mut bytes) = (Vec::new(), 0);
+        let mut batches = self.batches.lock();
+        while let Some(sent) = batches.pop_front_if(|sent| sent.number <= number) {
+            marks.extend(sent.marks);
+            bytes += sent.bytes;
+        }
+        self.acks.arrived(self.peer, bytes);
+        marks
+    }
+}
+
+impl Drop for Unacknowledged {
+    fn drop(&mut self) {
+        self.arrived(u64::MAX);
+    }
+}
 
 impl Lane {
     /// Sends and receives until the session ends.
     pub async fn run(self, half: Half, wake: Arc<Notify>) {
-        let unacknowledged = Unacknowledged::default();
+        let (peer, acks) = (self.peer, self.acks.clone());
+        let unacknowledged = &Unacknowledged { peer, acks, batches: Mutex::default() };
         let why = tokio::select! {
-            why = self.clone().send(half.send.clone(), unacknowledged.clone(), wake) => why,
+            why = self.clone().send(half.send.clone(), unacknowledged, wake) => why,
             why = self.clone().receive(half.receive, half.send, unacknowledged) => why,
         };
         // A control task that is gone has no use for it.
         let _ = self.reports.send(Report::Broken(self.session, why)).await;
     }
 
-    async fn send(self, to: mpsc::Sender<Frame>, unacknowledged: Unacknowledged, wake: Arc<Notify>) -> String {
+    async fn send(self, to: mpsc::Sender<Frame>, unacknowledged: &Unacknowledged, wake: Arc<Notify>) -> String {
         let mut number = 0;
         loop {
-            let Some(batch) = self.store.drain(self.peer, BATCH_BYTES) else {
+            let Some(mut batch) = self.store.drain(self.peer, BATCH_BYTES) else {
                 wake.notified().await;
                 continue;
             };
             number += 1;
             let is_full = batch.len_bytes() >= BATCH_BYTES;
-            unacknowledged.lock().push_back((number, batch.marks));
+            unacknowledged.sent(number, &mut batch);
             let kind = if self.acks.hurry() { URGENT } else { DATA };
             let mut pieces = frames(batch.bytes).into_iter().peekable();
             while let Some(payload) = pieces.next() {
@@ -127,7 +164,7 @@ impl Lane {
         self,
         mut from: mpsc::Receiver<Frame>,
         to: mpsc::Sender<Frame>,
-        unacknowledged: Unacknowledged,
+        unacknowledged: &Unacknowledged,
     ) -> String {
         let mut incoming =
             Incoming { lane: self, pending: BytesMut::new(), not_counting: Vec::new(), taken_in: 0, acknowledged: 0 };
@@ -142,7 +179,7 @@ impl Lane {
                         incoming.data(id, &payload).await.map(|()| kind == URGENT && id != 0)
                     }
                     Some(Frame { kind: ACK, id, payload }) => {
-                        incoming.acknowledged(id, &payload, &unacknowledged).map(|()| false)
+                        incoming.acknowledged(id, &payload, unacknowledged).map(|()| false)
                     }
                     Some(Frame { kind, .. }) => return format!("the peer sent a frame of unknown kind {kind}"),
                 },
@@ -303,14 +340,7 @@ impl Incoming {
         while !reader.is_empty() {
             not_counting.push(reader.slot()?);
         }
-        let mut marks = Vec::new();
-        {
-            let mut waiting = unacknowledged.lock();
-            while waiting.front().is_some_and(|&(number, _)| number <= id) {
-                marks.extend(waiting.pop_front().into_iter().flat_map(|(_, marks)| marks));
-            }
-        }
-        self.lane.acks.acknowledge(self.lane.peer, marks, &not_counting);
+        self.lane.acks.acknowledge(self.lane.peer, unacknowledged.arrived(id), &not_counting);
         Ok(())
     }
 }

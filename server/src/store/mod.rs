@@ -122,11 +122,12 @@ pub struct Ticket {
     pub slot: Slot,
     /// Its shard.
     pub shard: u16,
-    /// The number of the effect among those that the shard shipped. A peer of `counting` was sent it by a batch with
+    /// The number of the effect among those that the shard shipped. A peer of `sent_to` was sent it by a batch with
     /// a mark of this shard for which `after < seq <= mark.seq`.
     pub seq: u64,
-    /// The peers that were told and whose acknowledgements count.
-    pub counting: PeerSet,
+    /// The peers that it was sent to, those that are still pulling the slot among them: a copy says with its
+    /// acknowledgement whether it counts, and it may have become ready before this node hears of that elsewhere.
+    pub sent_to: PeerSet,
     /// The time of the write.
     pub hlc: Hlc,
 }
@@ -224,12 +225,12 @@ impl Store {
             return None;
         }
         let (peers, seen) = (replica.counting(), replica.seen().clone());
-        let counting = shard.outbox.tell_seen(peers, slot, &seen, &self.lanes, &*self.events);
+        let sent_to = shard.outbox.tell_seen(peers, slot, &seen, &self.lanes, &*self.events);
         Some(Ticket {
             slot,
             shard: (slot.index() / SLOTS_PER_SHARD) as u16,
             seq: shard.outbox.seq(),
-            counting,
+            sent_to,
             hlc: seen.latest(),
         })
     }
@@ -415,7 +416,7 @@ impl Store {
                     writer.release();
                 }
                 let shard = (slot.index() / SLOTS_PER_SHARD) as u16;
-                Ticket { slot, shard, seq: outbox.seq(), counting: counting.intersection(reached), hlc: dot.hlc }
+                Ticket { slot, shard, seq: outbox.seq(), sent_to: reached, hlc: dot.hlc }
             });
             (result, ticket)
         })

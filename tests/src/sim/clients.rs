@@ -138,7 +138,7 @@ impl World {
             copy.stop();
         }
         node.executed[slot.index()] = true;
-        let (ship_to, counting) = (copy.ship_to(), copy.counting());
+        let ship_to = copy.ship_to();
         let mut bytes = Vec::new();
         header.encode(&mut bytes);
         op.encode(&mut bytes);
@@ -160,7 +160,7 @@ impl World {
             removes,
             past,
             quorum,
-            counting,
+            shipped_to: ship_to,
             acknowledged_by: PeerSet::EMPTY,
             acknowledged: quorum == 1,
         });

@@ -202,7 +202,7 @@ impl World {
                 }
             };
             let write = &mut self.writes[number];
-            if write.counting.contains(Peer(from as u8)) {
+            if write.shipped_to.contains(Peer(from as u8)) {
                 write.acknowledged_by.insert(Peer(from as u8));
                 if write.acknowledged_by.len() + 1 >= write.quorum && !write.acknowledged {
                     write.acknowledged = true;

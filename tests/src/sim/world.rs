@@ -38,8 +38,8 @@ pub struct Write {
     pub past: Ghost,
     /// How many copies it asked for.
     pub quorum: usize,
-    /// Whose acknowledgements counted when it was executed.
-    pub counting: PeerSet,
+    /// To whom it was shipped; each says with its acknowledgement whether its copy counts.
+    pub shipped_to: PeerSet,
     /// Who has acknowledged it.
     pub acknowledged_by: PeerSet,
     /// Whether its client was told so.

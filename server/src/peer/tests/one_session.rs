@@ -100,19 +100,32 @@ async fn the_same_address_is_not_dialled_twice_at_once() {
 }
 
 #[tokio::test]
-async fn the_next_boot_of_a_peer_is_met_as_such() {
+async fn the_next_boot_of_a_peer_is_met_when_the_session_of_the_former_is_over() {
     let (mut a, mut b) = (node(1).await, node(2).await);
-    let (one, lost) = meet(&mut a, &mut b).await;
-    // The earlier boot is still there and its session has not been missed, as after a break of the network.
+    let (mut one, mut two) = meet(&mut a, &mut b).await;
     let mut next = node_with(2, |config| config.incarnation = Incarnation(2000)).await;
+
+    // Whoever dials: the node that is at work is not cut off, and the other one is told.
+    let taken = Refusal::IdentityTaken { node: b.id };
+    let claimed = Refusal::IdentityClaimed { node: b.id };
     next.dial(&a);
-    let two = next.up().await;
-    assert_eq!(a.down().await.0, one.id);
-    let mut one = a.up().await;
+    assert!(matches!(next.event().await, PeerEvent::Refused { why, .. } if why == taken));
+    assert!(matches!(a.event().await, PeerEvent::Refused { why, .. } if why == claimed));
+    a.dial(&next);
+    assert!(matches!(next.event().await, PeerEvent::Refused { why, .. } if why == taken));
+    assert!(matches!(a.event().await, PeerEvent::Refused { why, .. } if why == claimed));
+    two.lane.send.send(frame(1, 1)).await.unwrap();
+    assert_eq!(receive(&mut one.lane).await, frame(1, 1));
+    a.nothing_else();
+    b.nothing_else();
+
+    // It has been silent for the suspect time, say.
+    a.peering.close(one.id, "silent");
+    assert_eq!((a.down().await.0, b.down().await.0), (one.id, two.id));
+    next.dial(&a);
+    two = next.up().await;
+    one = a.up().await;
     assert_eq!((one.incarnation, two.incarnation), (Incarnation(2000), Incarnation(1000)));
-    assert_eq!(b.down().await.0, lost.id);
-    b.dial(&a);
-    assert!(matches!(b.event().await, PeerEvent::Superseded { .. }), "the earlier boot does not come back");
     two.lane.send.send(frame(1, 1)).await.unwrap();
     assert_eq!(receive(&mut one.lane).await, frame(1, 1));
     a.nothing_else();

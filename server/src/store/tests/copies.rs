@@ -296,7 +296,7 @@ fn a_copy_that_lost_effects_with_a_lane_does_not_count_until_it_has_them() {
     leader.open_lane(PEER);
     let (ticket, lacks, counts) = hear_of_everything(&leader, &follower, slot);
     assert_eq!((lacks, counts), (true, false));
-    assert!(ticket.counting.contains(PEER) && ticket.seq > 1, "{ticket:?}");
+    assert!(ticket.sent_to.contains(PEER) && ticket.seq > 1, "{ticket:?}");
     transfer(&leader, &follower, slot, 1000);
     assert!(follower.read(slot, NOW, |view| view.replica().counts()));
     let (_, lacks, counts) = hear_of_everything(&leader, &follower, slot);

@@ -45,7 +45,7 @@ fn a_shard_keeps_its_order_and_marks_say_how_far_a_batch_goes() {
         assert!(bytes.len() >= 5 + last);
     }
     assert_eq!(covered, tickets[49].seq);
-    assert!(tickets.iter().all(|ticket| ticket.counting.contains(PEER)));
+    assert!(tickets.iter().all(|ticket| ticket.sent_to.contains(PEER)));
     assert!(tickets.is_sorted_by(|one, next| one.seq < next.seq && one.hlc < next.hlc));
 }
 
@@ -58,8 +58,8 @@ fn a_lane_that_overflows_takes_in_nothing_more_until_it_is_opened_again() {
     log.take();
     let lost = put(&store, b"b", 2_000);
     assert_eq!((log.take(), store.lane_overflowed(PEER)), (vec![("overflowed", PEER)], true));
-    assert!(kept.counting.contains(PEER) && lost.counting.is_empty());
-    assert!(put(&store, b"a", 1).counting.is_empty());
+    assert!(kept.sent_to.contains(PEER) && lost.sent_to.is_empty());
+    assert!(put(&store, b"a", 1).sent_to.is_empty());
     assert_eq!((log.take(), store.drain(PEER, 100)), (vec![], None));
     store.close_lane(PEER);
     assert_eq!(store.lane_bytes(PEER), 0);
@@ -68,7 +68,7 @@ fn a_lane_that_overflows_takes_in_nothing_more_until_it_is_opened_again() {
     store.open_lane(PEER);
     assert!(!store.lane_overflowed(PEER));
     let large = put(&store, b"a", 50_000);
-    assert!(large.counting.contains(PEER));
+    assert!(large.sent_to.contains(PEER));
     let batch = store.drain(PEER, 100).unwrap();
     assert!(batch.marks[0].after >= kept.seq && batch.marks[0].seq == large.seq, "{:?}", batch.marks);
     assert_eq!((store.lane_bytes(PEER), log.take()), (0, vec![("wake", PEER)]));
@@ -82,7 +82,7 @@ fn closing_a_lane_frees_what_waits_and_leaves_other_lanes_alone() {
     store.with_replica(Slot::of(b"a"), |replica| replica.set_peers(both, [PEER].into_iter().collect()));
     store.open_lane(other);
     let ticket = put(&store, b"a", 100_000);
-    assert_eq!(ticket.counting.iter().collect::<Vec<_>>(), [PEER]);
+    assert_eq!(ticket.sent_to.iter().collect::<Vec<_>>(), [PEER]);
     assert_eq!(store.lane_bytes(PEER), store.lane_bytes(other));
     store.close_lane(PEER);
     assert_eq!((store.lane_bytes(PEER), store.drain(PEER, 1 << 20)), (0, None));
