@@ -33,7 +33,7 @@ const MODULES: [(&str, &[&str]); 14] = [
             "topology",
         ],
     ),
-    ("control", &["clock", "config", "forward", "peer", "replica", "routes", "store", "topology"]),
+    ("control", &["clock", "config", "forward", "life", "peer", "replica", "routes", "store", "topology"]),
 ];
 
 /// Crates whose types stay behind a border: only files under these paths name them.
