@@ -74,11 +74,16 @@ pub enum Body {
         /// The context of the copy that would go.
         seen: SlotContext,
     },
-    /// The answer.
+    /// "May I forget the slot?", to who acts and is no target: whether it can do without this copy.
+    MaySpare {
+        /// The attempt.
+        id: u64,
+    },
+    /// The answer to both.
     Release {
         /// The attempt.
         id: u64,
-        /// Whether the answerer is ready and has all of it.
+        /// Whether the answerer is ready and has all of it, and can do without.
         granted: bool,
     },
 }
@@ -123,6 +128,7 @@ impl Message {
                 put_id(out, 11, *id);
                 out.push((*granted).into());
             }
+            Body::MaySpare { id } => put_id(out, 12, *id),
         }
     }
 
@@ -155,6 +161,7 @@ impl Message {
             },
             10 => Body::MayRelease { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
             11 => Body::Release { id: reader.u64()?, granted: reader.flag()? },
+            12 => Body::MaySpare { id: reader.u64()? },
             _ => return Err(Malformed("unknown message")),
         };
         Ok(Message { slot, body })
@@ -185,6 +192,7 @@ mod tests {
         let digest = || (any::<u64>(), any::<u64>()).prop_map(|(seen, fold)| Digest { seen, fold: Fold(fold) });
         prop_oneof![
             any::<u64>().prop_map(|id| Body::Acquire { id }),
+            any::<u64>().prop_map(|id| Body::MaySpare { id }),
             (any::<u64>(), prop::option::of(digest()), prop::collection::vec(node(), 0..4))
                 .prop_map(|(id, holds, pullers)| Body::Stopped { id, holds, pullers }),
             any::<u64>().prop_map(|id| Body::Refused { id }),

@@ -241,6 +241,8 @@ struct SlotControl {
     acquire: Option<Acquire>,
     pull: Option<Pull>,
     release: Option<Release>,
+    /// Peers that were told by this node, as who acts, that it can do without their copies.
+    spared: PeerSet,
     /// Snapshots on their way that mend this copy, by source.
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
@@ -420,6 +422,7 @@ impl Control {
             Body::NotActing { acting } => self.on_not_acting(slot, from, acting, store),
             Body::Compare { seen, fold, answer } => self.on_compare(slot, from, &seen, fold, answer, store),
             Body::MayRelease { id, seen } => self.on_may_release(slot, from, id, &seen, store),
+            Body::MaySpare { id } => self.on_may_spare(slot, from, id),
             Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
         }
         self.update_route(slot);

@@ -106,6 +106,7 @@ impl Control {
         for slot in self.every_slot() {
             let state = &mut self.slots[slot.index()];
             state.pullers.remove(peer);
+            state.spared.remove(peer);
             state.repairs.retain(|&(_, source)| source != peer);
             // What its lane had to report may be lost with the session.
             state.gap = true;
@@ -120,8 +121,10 @@ impl Control {
     pub(super) fn peer_ready<S: Slots>(&mut self, peer: Peer, id: NodeId, ready: SlotSet, store: &mut S) {
         self.peers.ids[peer.index()] = id;
         for (slot, is_ready) in self.peers.replace_ready(peer, &ready) {
+            let state = &mut self.slots[slot.index()];
+            state.spared.remove(peer);
             if is_ready {
-                self.slots[slot.index()].pullers.remove(peer);
+                state.pullers.remove(peer);
             }
             self.update_peers(slot, store);
             // It became ready with a snapshot of an earlier moment; the digest tells it if something is missing.

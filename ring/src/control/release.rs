@@ -1,8 +1,10 @@
 //! Release: how a node comes to hold a slot no longer.
 //!
 //! A holder that is no target first becomes *releasing*, from which moment its acknowledgements count no more, and
-//! then asks each target with its own context. A target grants if it is ready and has all of that. Only when each has
-//! granted the holder forgets, entries and context. Nothing is ever deleted on the word of gossip.
+//! then asks each target, and who acts, with its own context. A target grants if it is ready and has all of that; who acts
+//! grants if it counts on as many copies without this one as there are targets, so that it never counts on too few
+//! between the word of the old holder that it goes and the word of the new one that it is ready. Only when each has granted the holder forgets,
+//! entries and context. Nothing is ever deleted on the word of gossip.
 
 use super::{Body, Control, Slots};
 use crate::{
@@ -30,18 +32,23 @@ impl Control {
         if targets.is_empty() || !targets.difference(ready).is_empty() {
             return;
         }
+        let in_the_way = |&acting: &Peer| self.peers.in_session(acting) && !targets.contains(acting);
+        let acting = state.acting.filter(in_the_way);
         let id = self.new_id();
         if !self.mutations.release_counts {
             store.with(slot, |replica| replica.start_release());
         }
         let seen = store.with(slot, |replica| replica.seen().clone());
         self.set_role(slot, Role::Releasing);
-        self.slots[slot.index()].release = Some(Release { id, waiting: targets });
+        self.slots[slot.index()].release = Some(Release { id, waiting: targets.union(acting.into_iter().collect()) });
         if self.mutations.release_without_asking {
             return self.forget(slot, store);
         }
         for target in targets.iter() {
             self.send(target, slot, Body::MayRelease { id, seen: seen.clone() });
+        }
+        if let Some(acting) = acting {
+            self.send(acting, slot, Body::MaySpare { id });
         }
     }
 
@@ -58,7 +65,31 @@ impl Control {
         if ready && !has_all {
             self.repair(slot, from, store);
         }
-        self.send(from, slot, Body::Release { id, granted: ready && has_all });
+        let granted = ready && has_all && self.spares(slot, from);
+        self.send(from, slot, Body::Release { id, granted });
+    }
+
+    pub(super) fn on_may_spare(&mut self, slot: Slot, from: Peer, id: u64) {
+        let granted = self.spares(slot, from);
+        self.send(from, slot, Body::Release { id, granted });
+    }
+
+    /// Whether this node, if it acts or is about to, counts on enough copies without that peer's and without those that it
+    /// spared before.
+    fn spares(&mut self, slot: Slot, peer: Peer) -> bool {
+        if self.role(slot) != Role::Acting && self.slots[slot.index()].acquire.is_none() {
+            return true;
+        }
+        let targets: PeerSet = self.targets.owners(slot).collect();
+        let mut others = self.peers.ready(slot).intersection(self.peers.sessions());
+        let state = &mut self.slots[slot.index()];
+        others = others.difference(state.spared.difference(targets));
+        others.remove(peer);
+        let enough = others.len() + 1 >= targets.len();
+        if enough {
+            state.spared.insert(peer);
+        }
+        enough
     }
 
     pub(super) fn on_release<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, granted: bool, store: &mut S) {

@@ -5,6 +5,14 @@ use ring::slot::Slot;
 use super::Violation;
 use crate::sim::World;
 
+/// As long as nothing breaks, who acts counts on as many copies as there should be, itself among them.
+pub fn quorum_available(world: &World, node: usize, slot: Slot, counting: usize) -> Result<(), Violation> {
+    if !world.nothing_broke() || counting >= world.faults.replicas {
+        return Ok(());
+    }
+    Err(Violation::new("quorum available", format!("n{node} acts for {slot:?} and counts on {counting} copies")))
+}
+
 /// At the moment of the acknowledgement that many copies have the write, as long as none crashed.
 pub fn quorum_holds(world: &World, number: usize) -> Result<(), Violation> {
     let write = &world.writes[number];

@@ -110,7 +110,10 @@ impl World {
         let node = &mut self.nodes[at];
         let copy = &mut node.copies.slots[slot.index()];
         let held = copy.entries().entries.get(key).copied();
-        if copy.counting().len() + 1 < quorum || (held.is_none() && what == What::Delete) {
+        let counting = copy.counting().len() + 1;
+        self.check(|world| invariants::quorum_available(world, at, slot, counting));
+        let copy = &mut self.nodes[at].copies.slots[slot.index()];
+        if counting < quorum || (held.is_none() && what == What::Delete) {
             return;
         }
         let past = copy.entries().ghost;
@@ -118,6 +121,8 @@ impl World {
             What::Flush => copy.entries().entries.values().copied().collect(),
             _ => held.into_iter().collect(),
         };
+        let node = &mut self.nodes[at];
+        let copy = &mut node.copies.slots[slot.index()];
         let clear = copy.seen().clone();
         let acts = copy.role() == Role::Acting;
         if !acts {
