@@ -174,6 +174,11 @@ impl Control {
         if let Some(acquire) = &mut self.slots[slot.index()].acquire {
             acquire.joining.retain(|&(joining, _)| joining != fetch);
         }
+        if joined.is_none() {
+            // It has handed on what it had, perhaps to one who had answered before.
+            self.give_up_acquire(slot);
+            return self.begin_acquire(slot, store);
+        }
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
         }

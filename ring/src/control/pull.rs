@@ -34,6 +34,8 @@ pub(super) struct Pull {
     fetch: Option<(FetchId, Peer)>,
     /// The source's snapshot is in.
     is_joined: bool,
+    /// Somebody who was asked had handed the slot on, so who serves it was asked.
+    is_handed_on: bool,
 }
 
 impl Pull {
@@ -84,7 +86,7 @@ impl Control {
         let origin = self.draw_origin();
         store.with(slot, |replica| replica.open(origin));
         self.set_role(slot, Role::Pulling);
-        self.slots[slot.index()].pull = Some(Pull { from, fetch: None, is_joined: false });
+        self.slots[slot.index()].pull = Some(Pull { from, fetch: None, is_joined: false, is_handed_on: false });
         self.pulls += 1;
         self.send(from, slot, Body::Register);
     }
@@ -137,6 +139,12 @@ impl Control {
         pull.is_joined |= joined.is_some();
         if !pull.is_joined {
             return self.pull_lost(slot, from, store);
+        }
+        if joined.is_none()
+            && !core::mem::replace(&mut pull.is_handed_on, true)
+            && let Some(serves) = self.source(slot)
+        {
+            return self.pull_snapshot(slot, serves, store);
         }
         // Asked and done under one hold: what arrives a moment later is taken in by a ready copy. What is missing when
         // everybody was asked nobody in reach has.

@@ -175,6 +175,47 @@ fn an_attempt_to_act_that_begins_anew_waits_for_what_it_asked_for() {
 }
 
 #[test]
+fn an_attempt_to_act_asks_again_if_a_copy_was_handed_on_before_it_came() {
+    let (mut source, mut clock) = acting();
+    executes(&mut source, &mut clock, b"x");
+    let (mut node, first) = Node::opening();
+    node.is_answered(TWO, first, None);
+    let said = node.is_answered(ONE, first, Some(source.digest()));
+    let asked = fetch(&said, ONE).unwrap();
+    let said = node.hears(Input::Fetched { fetch: asked, joined: None });
+    let second = attempt(&said).expect("two has it now, perhaps");
+    assert_eq!(node.control.role(slot()), Role::Following);
+    node.is_answered(ONE, second, None);
+    let said = node.is_answered(TWO, second, Some(source.digest()));
+    let asked = fetch(&said, TWO).unwrap();
+    let joined = node.joins(&source);
+    node.hears(Input::Fetched { fetch: asked, joined: Some(joined) });
+    assert_eq!((node.control.role(slot()), node.copy.0.digest()), (Role::Acting, source.digest()));
+}
+
+#[test]
+fn a_pull_asks_who_serves_if_the_one_who_was_asked_has_handed_the_slot_on() {
+    let (mut source, mut clock) = acting();
+    let mut node = Node::new(&[TWO, ME]);
+    node.meets(ONE, true);
+    node.meets(TWO, false);
+    let first = fetch(&node.is_told(ONE, Body::Registered), ONE).unwrap();
+    let joined = node.joins(&source);
+    executes(&mut source, &mut clock, b"never arrives");
+    let after_a_gap = executes(&mut source, &mut clock, b"x");
+    assert_eq!(node.takes_in(ONE, &after_a_gap), Received::Parked);
+    let second = fetch(&node.hears(Input::Fetched { fetch: first, joined: Some(joined) }), ONE).unwrap();
+    // One hands the slot on to two, forgets it and then is asked.
+    node.hears(Input::Ready { peer: TWO, id: id(TWO), ready: SlotSet::full(1) });
+    node.is_told(TWO, Body::Acting);
+    let third = fetch(&node.hears(Input::Fetched { fetch: second, joined: None }), TWO).expect("two has it");
+    assert_eq!(node.control.role(slot()), Role::Pulling);
+    let joined = node.joins(&source);
+    node.hears(Input::Fetched { fetch: third, joined: Some(joined) });
+    assert_eq!((node.control.role(slot()), node.copy.0.digest()), (Role::Following, source.digest()));
+}
+
+#[test]
 fn who_acts_ships_to_a_puller_that_it_took_for_ready_when_it_heard_of_it() {
     let (mut node, attempt_id) = Node::opening();
     let ready = |ready| Input::Ready { peer: TWO, id: id(TWO), ready };
