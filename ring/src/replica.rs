@@ -16,7 +16,10 @@
 //! A command executes where the slot's role is [`Role::Acting`], checked under the same hold of the lock as the
 //! execution; a change of role therefore is a point in the slot's order of commands.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+mod missing;
+mod parked;
+
+use alloc::vec::Vec;
 
 use crate::{
     context::SlotContext,
@@ -24,9 +27,11 @@ use crate::{
     effect::{EffectRef, Header, Op},
     fold::Fold,
     hlc::{Hlc, HlcClock},
-    id::{Origin, PeerSet},
+    id::{Origin, Peer, PeerSet},
     slot::Slot,
 };
+use missing::Missing;
+use parked::Parked;
 
 /// What a node is to a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -102,7 +107,7 @@ pub enum Received {
 }
 
 impl Received {
-    /// Whether the effect may be missing here later, so that the control machine has to know whose it was.
+    /// Whether the effect may be missing here later, so that the control machine has to hear of it.
     pub const fn is_uncertain(self) -> bool {
         matches!(self, Received::Parked | Received::Releasing | Received::Absent)
     }
@@ -111,12 +116,8 @@ impl Received {
 /// What became of a snapshot that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Joined {
-    /// The copy still lacks something that it heard of: another snapshot is needed.
-    pub incomplete: bool,
     /// The copy knows something that the snapshot's source did not.
     pub ahead: bool,
-    /// The copy is not what it was before.
-    pub news: bool,
 }
 
 /// How many bytes of effects one slot parks; more are dropped, remembered as missing and fetched again.
@@ -133,14 +134,15 @@ pub struct Replica<E> {
     learnt: Vec<(Origin, Hlc)>,
     fold: Fold,
     parked: Parked,
-    /// Dots of effects that arrived and were not incorporated by a copy that counts, be it in an earlier tenure. While
-    /// the context does not dominate them acknowledgements of this copy do not count: one position in a lane
+    /// What arrived and is not in. While something is acknowledgements of this copy do not count: one position in a lane
     /// acknowledges everything before it.
-    missing: SlotContext,
+    missing: Missing,
     ship_to: PeerSet,
     counting: PeerSet,
     /// A copy that pulls has joined its first snapshot.
     has_snapshot: bool,
+    /// A snapshot changed this copy since it began to act: nobody was told of that.
+    has_news: bool,
     entries: E,
     mutations: Mutations,
 }
@@ -155,14 +157,8 @@ pub struct Mutations {
     pub after_ignored: bool,
     pub live_effects_while_pulling: bool,
     pub overflow_forgotten: bool,
-}
-
-/// Effects that wait, in order of arrival, with a bound.
-#[derive(Debug)]
-struct Parked {
-    effects: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    limit_bytes: usize,
+    pub heard_of_forgotten: bool,
+    pub asked_once: bool,
 }
 
 impl<E: Entries> Replica<E> {
@@ -175,11 +171,12 @@ impl<E: Entries> Replica<E> {
             seen: SlotContext::new(),
             learnt: Vec::new(),
             fold: Fold::default(),
-            parked: Parked { effects: VecDeque::new(), bytes: 0, limit_bytes: PARK_LIMIT_BYTES },
-            missing: SlotContext::new(),
+            parked: Parked::new(PARK_LIMIT_BYTES),
+            missing: Missing::default(),
             ship_to: PeerSet::EMPTY,
             counting: PeerSet::EMPTY,
             has_snapshot: false,
+            has_news: false,
             entries,
             mutations: Mutations::default(),
         }
@@ -188,7 +185,7 @@ impl<E: Entries> Replica<E> {
     /// The same copy with another limit than [`PARK_LIMIT_BYTES`].
     #[must_use]
     pub fn with_park_limit(mut self, limit_bytes: usize) -> Replica<E> {
-        self.parked.limit_bytes = limit_bytes;
+        self.parked = Parked::new(limit_bytes);
         self
     }
 
@@ -197,6 +194,7 @@ impl<E: Entries> Replica<E> {
     #[must_use]
     pub fn with_mutations(mut self, mutations: Mutations) -> Replica<E> {
         self.mutations = mutations;
+        self.missing.asked_once = mutations.asked_once;
         self
     }
 
@@ -264,12 +262,22 @@ impl<E: Entries> Replica<E> {
     /// Whether an effect arrived that is not incorporated: it is parked, was dropped for want of room, or came when
     /// the slot was not here.
     pub fn misses_something(&self) -> bool {
-        !self.seen.dominates(&self.missing)
+        !self.missing.is_in(&self.seen)
+    }
+
+    /// Who sent what is missing and was not asked for its copy since; nobody if nothing is missing.
+    pub fn unasked(&self) -> PeerSet {
+        if self.misses_something() { self.missing.unasked() } else { PeerSet::EMPTY }
+    }
+
+    /// This peer is asked for its copy now: the answer has all that it has sent so far.
+    pub fn ask(&mut self, from: Peer) {
+        self.missing.ask(from);
     }
 
     /// How many bytes of effects are parked.
     pub fn parked_bytes(&self) -> usize {
-        self.parked.bytes
+        self.parked.bytes()
     }
 
     // --- roles; the control machine decides, these do ---
@@ -292,14 +300,20 @@ impl<E: Entries> Replica<E> {
     /// Pulling is over: the copy is ready.
     pub fn become_ready(&mut self) {
         debug_assert!(self.role == Role::Pulling && !self.misses_something());
-        self.missing = SlotContext::new();
+        self.missing.clear();
         self.role = Role::Following;
     }
 
-    /// From now on commands execute here.
+    /// From now on commands execute here. The others are told what this copy has.
     pub fn act(&mut self) {
         debug_assert_eq!(self.role, Role::Following);
         self.role = Role::Acting;
+        self.has_news = false;
+    }
+
+    /// Whether this copy acts and a snapshot changed it since the others were last told what it has; they are told now.
+    pub fn take_news(&mut self) -> bool {
+        self.role == Role::Acting && core::mem::take(&mut self.has_news)
     }
 
     /// From now on no command executes here; true if one could before.
@@ -326,9 +340,10 @@ impl<E: Entries> Replica<E> {
     }
 
     /// Forgets entries *and* context. Either alone would make the other lie. What arrived and never got in is still
-    /// missing in the next tenure.
+    /// missing in the next tenure, and an answer that was asked for is not joined by that one.
     pub fn forget(&mut self) {
         self.role = Role::Absent;
+        self.missing.ask_anew();
         self.seen = SlotContext::new();
         self.learnt.clear();
         self.fold = Fold::default();
@@ -351,13 +366,13 @@ impl<E: Entries> Replica<E> {
         Header { slot: self.slot, dot, prev, after: core::mem::take(&mut self.learnt) }
     }
 
-    /// Takes in an effect that arrived: admits, parks or drops it.
+    /// Takes in an effect that arrived from this peer: admits, parks or drops it.
     ///
     /// An effect is admitted exactly if the context stands at its `prev` for its origin and dominates its `after`.
-    pub fn receive(&mut self, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
+    pub fn receive(&mut self, from: Peer, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
         match self.role {
             Role::Absent => {
-                self.missing.advance(effect.header.dot.origin, effect.header.dot.hlc);
+                self.missing.effect(from, effect.header.dot);
                 Received::Absent
             }
             Role::Pulling if self.mutations.live_effects_while_pulling => {
@@ -367,19 +382,19 @@ impl<E: Entries> Replica<E> {
             // From its first snapshot on a copy that pulls takes effects in like any other: some time passes until the
             // control task hears of the snapshot.
             Role::Pulling if !self.has_snapshot => {
-                self.park(bytes, effect.header.dot);
+                self.park(from, bytes, effect.header.dot);
                 Received::Parked
             }
             Role::Releasing => {
-                self.missing.advance(effect.header.dot.origin, effect.header.dot.hlc);
-                self.take_in(bytes, effect, clock);
+                self.missing.effect(from, effect.header.dot);
+                self.take_in(from, bytes, effect, clock);
                 Received::Releasing
             }
-            Role::Pulling | Role::Following | Role::Acting => self.take_in(bytes, effect, clock),
+            Role::Pulling | Role::Following | Role::Acting => self.take_in(from, bytes, effect, clock),
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
+    fn take_in(&mut self, from: Peer, bytes: &[u8], effect: &EffectRef<'_>, clock: &mut HlcClock) -> Received {
         if self.seen.covers(effect.header.dot) {
             Received::Duplicate
         } else if self.admits(&effect.header) {
@@ -387,17 +402,17 @@ impl<E: Entries> Replica<E> {
             self.replay(clock);
             Received::Applied
         } else {
-            self.park(bytes, effect.header.dot);
+            self.park(from, bytes, effect.header.dot);
             Received::Parked
         }
     }
 
-    /// Takes note of what another copy has incorporated; whether this one lacks some of it, and does not count before it
-    /// has that.
-    pub fn heard_of(&mut self, seen: &SlotContext) -> bool {
+    /// Takes note of what this peer's copy has incorporated; whether this one lacks some of it, and does not count before
+    /// it has that.
+    pub fn heard_of(&mut self, from: Peer, seen: &SlotContext) -> bool {
         let lacks = !self.seen.dominates(seen);
-        if lacks {
-            self.missing.join(seen);
+        if lacks && !self.mutations.heard_of_forgotten {
+            self.missing.all_of(from, seen);
         }
         lacks
     }
@@ -406,7 +421,7 @@ impl<E: Entries> Replica<E> {
     /// does not hold the slot any more.
     pub fn drop_parked(&mut self) {
         self.parked.take();
-        self.missing = SlotContext::new();
+        self.missing.clear();
     }
 
     /// Whether this is still the copy of that tenure.
@@ -429,8 +444,8 @@ impl<E: Entries> Replica<E> {
         clock.observe(seen.latest());
         self.has_snapshot = true;
         self.replay(clock);
-        let (incomplete, ahead) = (self.misses_something(), !seen.dominates(&self.seen));
-        Joined { incomplete, ahead, news: before != self.digest() }
+        self.has_news |= before != self.digest();
+        Joined { ahead: !seen.dominates(&self.seen) }
     }
 
     fn admits(&self, header: &Header) -> bool {
@@ -447,17 +462,17 @@ impl<E: Entries> Replica<E> {
         clock.observe(dot.hlc);
     }
 
-    fn park(&mut self, bytes: &[u8], dot: Dot) {
+    fn park(&mut self, from: Peer, bytes: &[u8], dot: Dot) {
         let kept = self.parked.push(bytes);
         if (kept || !self.mutations.overflow_forgotten) && !self.seen.covers(dot) {
-            self.missing.advance(dot.origin, dot.hlc);
+            self.missing.effect(from, dot);
         }
     }
 
     /// Applies whatever is parked and has become admissible, until nothing more is.
     fn replay(&mut self, clock: &mut HlcClock) {
         let mut progress = true;
-        while progress && !self.parked.effects.is_empty() {
+        while progress && !self.parked.is_empty() {
             progress = false;
             for bytes in self.parked.take() {
                 // Only whole effects are parked; one that does not decode cannot be there.
@@ -478,7 +493,7 @@ impl<E: Entries> Replica<E> {
     /// Nothing is missing any more once the context has it, unless this copy may be forgotten, and what it has with it.
     fn settle_missing(&mut self) {
         if self.role.is_ready() && !self.missing.is_empty() && !self.misses_something() {
-            self.missing = SlotContext::new();
+            self.missing.clear();
         }
     }
 
@@ -489,26 +504,5 @@ impl<E: Entries> Replica<E> {
                 None => self.learnt.push((origin, hlc)),
             }
         }
-    }
-}
-
-impl Parked {
-    /// Keeps the effect if there is room.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let fits = self.bytes + bytes.len() <= self.limit_bytes;
-        if fits {
-            self.keep(bytes.into());
-        }
-        fits
-    }
-
-    fn keep(&mut self, bytes: Box<[u8]>) {
-        self.bytes += bytes.len();
-        self.effects.push_back(bytes);
-    }
-
-    fn take(&mut self) -> VecDeque<Box<[u8]>> {
-        self.bytes = 0;
-        core::mem::take(&mut self.effects)
     }
 }

@@ -23,7 +23,7 @@ fn carry_effects(from: &Store, to: &Store, peer: Peer) {
         let mut rest = &bytes[..];
         while let Some((head, behind)) = rest.split_first_chunk::<5>() {
             let len = u32::from_le_bytes(head[1..].try_into().unwrap()) as usize;
-            to.receive(&behind[..len], now_unix_ms()).unwrap();
+            to.receive(Peer(1), &behind[..len], now_unix_ms()).unwrap();
             rest = &behind[len..];
         }
     }
@@ -60,6 +60,6 @@ async fn a_client_that_said_readonly_reads_from_a_copy_that_follows() {
     // A copy that knows that it misses something does not answer.
     let mut seen = SlotContext::new();
     seen.advance(Origin(78), Hlc::at_unix_ms(now_unix_ms()));
-    following.heard_of(slot, &seen, now_unix_ms()).unwrap();
+    following.heard_of(Peer(1), slot, &seen, now_unix_ms()).unwrap();
     client.ask(&format!("READONLY\nGET {key}"), &format!("+OK\r\n{moved}")).await;
 }

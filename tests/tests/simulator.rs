@@ -4,38 +4,39 @@ use std::thread;
 
 use circlet_tests::sim::{Mutation, World};
 
-/// Histories that violated an invariant once, with what they found. Seeds keep their meaning only as long as the
-/// simulator draws the same from them, so each rule has a directed test as well.
-const ONCE_VIOLATED: [(u64, &str); 8] = [
-    (43_110, "what an attempt to act learnt by a repair was told to nobody"),
-    (75_388, "of concurrent versions two copies kept different ones until the next round of compare"),
-    (1_032_738, "an effect for a slot that was not here was acknowledged by the next tenure of the copy"),
-    (1_068_429, "an effect taken in by a copy that was about to go was acknowledged by its next tenure"),
-    (1_227_197, "the same"),
-    (1_474_780, "the same"),
-    (24_772, "a node that began to act while the puller met it shipped it nothing"),
-    (258_931, "two nodes that had not met yet acted at once"),
+/// Histories that violate an invariant without a rule that was found by the simulator, with what is wrong then. Seeds
+/// keep their meaning only as long as the simulator draws the same from them, so each rule has a directed test as well.
+const ONCE_VIOLATED: [(u64, &str); 6] = [
+    (227, "a pull ended before the machine heard of an effect that was parked"),
+    (1_062, "the same, and the effect was acknowledged"),
+    (6_412, "an attempt to act that was given up forgot the copy that was on its way"),
+    (27_212, "the same"),
+    (4_732, "what an attempt to act had asked for was given up before it came"),
+    (55_299, "an effect came when the session was over, and nobody heard of it"),
 ];
 
 /// Within how many seeds each rule put out of force must be noticed: some ten times what it takes.
-const BUDGETS: [(&str, u64); 17] = [
+const BUDGETS: [(&str, u64); 20] = [
     ("`prev` off", 500),
     ("`after` off", 3_000),
     ("live effects applied while pulling", 500),
-    ("overflow of the park forgotten", 20_000),
+    ("overflow of the park forgotten", 10_000),
+    ("what a peer says that it has forgotten", 10_000),
+    ("whoever was asked is not asked again", 3_000),
     ("role by view", 500),
     ("acquire asks view-ready members only", 1_000),
     ("acquire without stop", 500),
-    ("acquire without join", 500),
+    ("acquire without join", 1_000),
     ("snapshot not atomic", 500),
-    ("`not_counting` ignored", 2_000),
+    ("`not_counting` ignored", 3_000),
     ("release counted in W", 20_000),
-    ("release without asking", 5_000),
-    ("origin per boot", 20_000),
+    ("release without asking", 3_000),
+    ("origin per boot", 50_000),
     ("no compare on connect", 2_000),
-    ("compare one-way", 1_000),
-    ("fold omitted", 2_000),
-    ("pullers not inherited", 20_000),
+    ("compare one-way", 2_000),
+    ("fold omitted", 1_000),
+    ("pullers not inherited", 10_000),
+    ("an attempt given up forgets its fetches", 70_000),
 ];
 
 #[test]

@@ -4,8 +4,9 @@
 //! view calls ready: the one who acts may be a holder of which the view knows nothing yet. Whoever is asked first
 //! stops executing under the slot's lock and then answers with the digest of its copy; so there is a moment at which
 //! nobody executes and everything executed before it is in the copies whose digests are asked for. Where a digest
-//! differs the asker joins that copy. Only then it acts. A member whose session ends counts as having answered. With
-//! the answer come the peers that were registered for effects, so that none of them misses what is executed next.
+//! differs the asker joins that copy. Only then it acts. With the answer come the peers that were registered for effects,
+//! so that none of them misses what is executed next. If the session of a member ends that had not told all that it had,
+//! everybody is asked again. An attempt that is given up keeps the copies that are on their way, as repairs.
 //!
 //! ```text
 //!        asker                         each member in session
@@ -37,9 +38,15 @@ pub(super) struct Acquire {
     joining: Vec<(FetchId, Peer)>,
     /// What those who hold the slot had when they answered.
     answers: Vec<(Peer, Digest)>,
+    /// Who is registered with those who answered.
+    pullers: PeerSet,
 }
 
 impl Acquire {
+    pub(super) fn fetches(&self) -> bool {
+        !self.joining.is_empty()
+    }
+
     pub(super) fn source_of(&self, fetch: FetchId) -> Option<Peer> {
         self.joining.iter().find(|(joining, _)| *joining == fetch).map(|&(_, from)| from)
     }
@@ -60,7 +67,8 @@ impl Control {
             waiting = waiting.intersection(self.peers.ready(slot));
         }
         let id = self.new_id();
-        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining: Vec::new(), answers: Vec::new() });
+        let (joining, answers, pullers) = (Vec::new(), Vec::new(), PeerSet::EMPTY);
+        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining, answers, pullers });
         for peer in waiting.iter() {
             self.send(peer, slot, Body::Acquire { id });
         }
@@ -81,7 +89,17 @@ impl Control {
     pub(super) fn acquire_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
         let Some(acquire) = &self.slots[slot.index()].acquire else { return };
         if acquire.waiting.contains(peer) || acquire.joining.iter().any(|&(_, from)| from == peer) {
+            self.give_up_acquire(slot);
             self.begin_acquire(slot, store);
+        }
+    }
+
+    /// Copies that are on their way still come: what they bring mends this one.
+    fn give_up_acquire(&mut self, slot: Slot) {
+        let state = &mut self.slots[slot.index()];
+        let Some(acquire) = state.acquire.take() else { return };
+        if !self.mutations.given_up_attempt_forgets_fetches {
+            state.repairs.extend(acquire.joining.into_iter().filter(|&(_, from)| self.peers.in_session(from)));
         }
     }
 
@@ -90,7 +108,7 @@ impl Control {
             if self.my_id < self.peers.id(from) {
                 return self.send(from, slot, Body::Refused { id });
             }
-            self.slots[slot.index()].acquire = None;
+            self.give_up_acquire(slot);
         }
         if !self.mutations.acquire_without_stop {
             self.stop_acting(slot, store);
@@ -125,13 +143,9 @@ impl Control {
             return;
         }
         if !self.mutations.pullers_not_inherited {
-            let pullers: PeerSet = pullers.iter().filter_map(|&id| self.peers.peer(id)).collect();
-            let state = &mut self.slots[slot.index()];
-            state.pullers = state.pullers.union(pullers.difference(self.peers.ready(slot)));
+            acquire.pullers = acquire.pullers.union(pullers.iter().filter_map(|&id| self.peers.peer(id)).collect());
         }
-        if let Some((theirs, acquire)) = holds.zip(self.slots[slot.index()].acquire.as_mut()) {
-            acquire.answers.push((from, theirs));
-        }
+        acquire.answers.extend(holds.map(|theirs| (from, theirs)));
         let mine = store.with(slot, |replica| replica.digest());
         if holds.is_some_and(|theirs| theirs != mine) && !self.mutations.acquire_without_join {
             let fetch = self.fetch(slot, from, store);
@@ -145,14 +159,25 @@ impl Control {
     pub(super) fn on_refused<S: Slots>(&mut self, slot: Slot, id: u64, store: &mut S) {
         let state = &mut self.slots[slot.index()];
         if state.acquire.as_ref().is_some_and(|acquire| acquire.id == id) {
-            state.acquire = None;
+            self.give_up_acquire(slot);
             self.update_peers(slot, store);
         }
     }
 
-    pub(super) fn acquire_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
+    pub(super) fn acquire_fetched<S: Slots>(
+        &mut self,
+        slot: Slot,
+        (fetch, from): (FetchId, Peer),
+        joined: Option<Joined>,
+        store: &mut S,
+    ) {
         if let Some(acquire) = &mut self.slots[slot.index()].acquire {
-            acquire.joining.retain(|&(_, source)| source != from);
+            acquire.joining.retain(|&(joining, _)| joining != fetch);
+        }
+        if joined.is_none() {
+            // It has handed on what it had, perhaps to one who had answered before.
+            self.give_up_acquire(slot);
+            return self.begin_acquire(slot, store);
         }
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
@@ -169,6 +194,9 @@ impl Control {
             return;
         }
         state.acting = None;
+        // Now that everybody has answered it is known who of them is ready: each said so before it answered.
+        let pullers = acquire.pullers.intersection(self.peers.sessions()).difference(self.peers.ready(slot));
+        state.pullers = state.pullers.union(pullers);
         self.set_role(slot, Role::Acting);
         self.update_peers(slot, store);
         let (ship_to, mine) = store.with(slot, |replica| {

@@ -5,7 +5,7 @@
 //! different ones. Where a digest differs the receiver sends its whole context; who lacks something fetches the other's snapshot, and says
 //! so the other way round. Contexts make the exchange exact: no tree of hashes, no list of keys.
 
-use super::{Body, Control, Output, Slots};
+use super::{Body, Control, FetchId, Output, Slots};
 use crate::{
     context::SlotContext,
     fold::Fold,
@@ -19,6 +19,8 @@ impl Control {
     /// something that the other never hears of in any other way.
     pub(super) fn compare_round(&mut self) {
         for slot in self.every_slot() {
+            // The lane of a session that was over may have taken something in, and its report is lost.
+            self.slots[slot.index()].gap = true;
             if self.role(slot) == Role::Acting {
                 let holders = self.peers.ready(slot).intersection(self.peers.sessions());
                 self.out.extend(holders.iter().map(|to| Output::CompareRecord { slot, to }));
@@ -26,14 +28,10 @@ impl Control {
         }
     }
 
-    /// An effect from this peer is not in a copy that stays: what is missing is in the peer's. A pull asks by itself.
-    pub(super) fn on_gap<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
-        let state = &mut self.slots[slot.index()];
-        state.gap = true;
-        state.gap_from.insert(from);
-        if state.role.holds() && store.with(slot, |replica| replica.misses_something()) {
-            self.repair(slot, from, store);
-        }
+    /// Something is missing in a copy here. A pull asks by itself.
+    pub(super) fn on_gap<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        self.slots[slot.index()].gap = true;
+        self.consider_gap(slot, store);
     }
 
     /// What is missing is in the copy of whoever sent it, if it still holds the slot; so each is asked once more after
@@ -41,26 +39,23 @@ impl Control {
     /// the effect builds on, or has forgotten the slot, which it may when all targets have what it had.
     pub(super) fn consider_gap<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &self.slots[slot.index()];
-        if !state.repairs.is_empty() || matches!(state.role, Role::Pulling | Role::Releasing) {
+        let (role, sessions) = (state.role, self.peers.sessions());
+        if role == Role::Pulling {
             return;
         }
-        let unasked = self.unasked(slot);
-        if state.role == Role::Absent && !unasked.is_empty() {
-            return;
-        }
-        if store.with(slot, |replica| replica.misses_something()) {
-            if let Some(from) = unasked.iter().next() {
-                return self.repair(slot, from, store);
+        // Whoever waits for a snapshot does not know yet what will be missing. A copy that may be forgotten gives up
+        // nothing, for the sake of the next one.
+        let may_give_up = role != Role::Releasing && !state.fetches();
+        // Asked and given up under one hold: what arrives a moment later is missing again.
+        let unasked = store.with(slot, |replica| {
+            let unasked = replica.unasked().intersection(sessions);
+            if unasked.is_empty() && may_give_up {
+                replica.drop_parked();
             }
-            store.with(slot, |replica| replica.drop_parked());
-        }
-        let state = &mut self.slots[slot.index()];
-        (state.gap, state.gap_from) = (false, PeerSet::EMPTY);
-    }
-
-    /// Whose effects are missing, if it is in session and was not asked for its copy since.
-    pub(super) fn unasked(&self, slot: Slot) -> PeerSet {
-        self.slots[slot.index()].gap_from.intersection(self.peers.sessions())
+            unasked
+        });
+        self.slots[slot.index()].gap = !(unasked.is_empty() && may_give_up);
+        unasked.iter().for_each(|from| self.repair(slot, from, store));
     }
 
     /// Fetches the peer's copy, unless that is under way.
@@ -74,20 +69,28 @@ impl Control {
         self.slots[slot.index()].repairs.push((fetch, from));
     }
 
-    pub(super) fn repair_fetched<S: Slots>(&mut self, slot: Slot, from: Peer, joined: Option<Joined>, store: &mut S) {
-        self.slots[slot.index()].repairs.retain(|&(_, source)| source != from);
+    pub(super) fn repair_fetched<S: Slots>(
+        &mut self,
+        slot: Slot,
+        (fetch, from): (FetchId, Peer),
+        joined: Option<Joined>,
+        store: &mut S,
+    ) {
+        self.slots[slot.index()].repairs.retain(|&(repair, _)| repair != fetch);
         self.counts.repaired += u64::from(joined.is_some());
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
         }
-        if joined.is_some_and(|joined| joined.news) && self.role(slot) == Role::Acting {
-            // What came by a snapshot was shipped to nobody.
-            let mut others = store.with(slot, |replica| replica.ship_to());
-            others.remove(from);
-            self.out.extend(others.iter().map(|to| Output::CompareRecord { slot, to }));
-        }
         if self.slots[slot.index()].gap {
             self.consider_gap(slot, store);
+        }
+    }
+
+    /// What came by a snapshot to the one who acts was shipped to nobody.
+    pub(super) fn tell_news<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        if self.role(slot) == Role::Acting {
+            let others = store.with(slot, |copy| if copy.take_news() { copy.ship_to() } else { PeerSet::EMPTY });
+            self.out.extend(others.iter().map(|to| Output::CompareRecord { slot, to }));
         }
     }
 

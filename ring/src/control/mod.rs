@@ -86,12 +86,10 @@ pub enum Input {
         /// What it says.
         message: Message,
     },
-    /// An effect from this peer is not in a copy that stays: see [`crate::replica::Received::is_uncertain`].
+    /// An effect is not in a copy that stays: see [`crate::replica::Received::is_uncertain`]. The copy knows whose.
     Gap {
         /// The slot.
         slot: Slot,
-        /// Whose lane brought it.
-        from: Peer,
     },
     /// A compare record from this peer differed from this copy.
     Differs {
@@ -118,9 +116,19 @@ pub struct Targets {
 /// How many copies of a slot there can be.
 pub const MAX_REPLICAS: usize = 7;
 
-/// Names one fetch for as long as the node runs.
+/// Names one fetch for as long as the node runs. The low bits are the slot's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FetchId(pub u64);
+
+impl FetchId {
+    fn new(id: u64, slot: Slot) -> FetchId {
+        FetchId(id << 16 | u64::from(slot.number()))
+    }
+
+    fn slot(self) -> Option<Slot> {
+        Slot::new((self.0 & 0xFFFF) as u16)
+    }
+}
 
 /// What the machine wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -182,6 +190,7 @@ pub struct Mutations {
     pub no_compare_on_connect: bool,
     pub fold_ignored: bool,
     pub pullers_not_inherited: bool,
+    pub given_up_attempt_forgets_fetches: bool,
 }
 
 /// What the machine has done since the node started.
@@ -238,8 +247,13 @@ struct SlotControl {
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
     gap: bool,
-    /// Whose effects these were, as long as the peer was not asked for a snapshot since.
-    gap_from: PeerSet,
+}
+
+impl SlotControl {
+    /// Whether a snapshot that mends this copy is on its way.
+    fn fetches(&self) -> bool {
+        !self.repairs.is_empty() || self.acquire.as_ref().is_some_and(Acquire::fetches)
+    }
 }
 
 /// Draws origins: a counter under a random seed, mixed, so that no two draws of a boot are equal and those of two
@@ -318,7 +332,7 @@ impl Control {
             Input::MayOpen(may_open) => self.may_open = may_open,
             Input::CompareRound => self.compare_round(),
             Input::Message { from, message } => self.message(from, message, store),
-            Input::Gap { slot, from } => self.on_gap(slot, from, store),
+            Input::Gap { slot } => self.on_gap(slot, store),
             Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
             Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
         }
@@ -415,26 +429,28 @@ impl Control {
     }
 
     fn fetched<S: Slots>(&mut self, fetch: FetchId, joined: Option<Joined>, store: &mut S) {
-        let Some((slot, purpose)) = self.purpose_of(fetch) else { return };
-        match purpose {
-            Purpose::Pull => self.pull_fetched(slot, joined, store),
-            Purpose::Acquire(from) => self.acquire_fetched(slot, from, joined, store),
-            Purpose::Repair(from) => self.repair_fetched(slot, from, joined, store),
+        let Some(slot) = fetch.slot() else { return };
+        match self.purpose_of(slot, fetch) {
+            Some(Purpose::Pull) => self.pull_fetched(slot, joined, store),
+            Some(Purpose::Acquire(from)) => self.acquire_fetched(slot, (fetch, from), joined, store),
+            Some(Purpose::Repair(from)) => self.repair_fetched(slot, (fetch, from), joined, store),
+            // Nobody waits for it any more; what it brought is in the copy all the same.
+            None => {}
         }
+        self.tell_news(slot, store);
         self.update_route(slot);
     }
 
-    fn purpose_of(&self, fetch: FetchId) -> Option<(Slot, Purpose)> {
-        let slot = Slot::new((fetch.0 & 0xFFFF) as u16)?;
-        let state = self.slots.get(slot.index())?;
+    fn purpose_of(&self, slot: Slot, fetch: FetchId) -> Option<Purpose> {
+        let state = &self.slots[slot.index()];
         if state.pull.as_ref().is_some_and(|pull| pull.waits_for(fetch)) {
-            return Some((slot, Purpose::Pull));
+            return Some(Purpose::Pull);
         }
         if let Some(from) = state.acquire.as_ref().and_then(|acquire| acquire.source_of(fetch)) {
-            return Some((slot, Purpose::Acquire(from)));
+            return Some(Purpose::Acquire(from));
         }
         let &(_, from) = state.repairs.iter().find(|(repair, _)| *repair == fetch)?;
-        Some((slot, Purpose::Repair(from)))
+        Some(Purpose::Repair(from))
     }
 
     // --- helpers of all steps ---
@@ -485,11 +501,13 @@ impl Control {
         self.next_id
     }
 
-    /// Asks for a snapshot of the slot. The name carries the slot in its low bits.
+    /// Asks for a snapshot of the slot.
     fn fetch<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) -> FetchId {
-        let fetch = FetchId(self.new_id() << 16 | u64::from(slot.number()));
-        let origin = store.with(slot, |replica| replica.origin());
-        self.slots[slot.index()].gap_from.remove(from);
+        let fetch = FetchId::new(self.new_id(), slot);
+        let origin = store.with(slot, |replica| {
+            replica.ask(from);
+            replica.origin()
+        });
         self.out.push_back(Output::Fetch { fetch, slot, from, origin });
         fetch
     }

@@ -107,8 +107,9 @@ impl Control {
             let state = &mut self.slots[slot.index()];
             state.pullers.remove(peer);
             state.spared.remove(peer);
-            state.gap_from.remove(peer);
             state.repairs.retain(|&(_, source)| source != peer);
+            // What its lane had to report may be lost with the session.
+            state.gap = true;
             self.update_peers(slot, store);
             self.pull_session_lost(slot, peer, store);
             self.release_lost(slot, peer, store);

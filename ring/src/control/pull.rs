@@ -34,6 +34,8 @@ pub(super) struct Pull {
     fetch: Option<(FetchId, Peer)>,
     /// The source's snapshot is in.
     is_joined: bool,
+    /// Somebody who was asked had handed the slot on, so who serves it was asked.
+    is_handed_on: bool,
 }
 
 impl Pull {
@@ -84,7 +86,7 @@ impl Control {
         let origin = self.draw_origin();
         store.with(slot, |replica| replica.open(origin));
         self.set_role(slot, Role::Pulling);
-        self.slots[slot.index()].pull = Some(Pull { from, fetch: None, is_joined: false });
+        self.slots[slot.index()].pull = Some(Pull { from, fetch: None, is_joined: false, is_handed_on: false });
         self.pulls += 1;
         self.send(from, slot, Body::Register);
     }
@@ -138,17 +140,28 @@ impl Control {
         if !pull.is_joined {
             return self.pull_lost(slot, from, store);
         }
-        // Asked and done under one hold: what arrives a moment later is taken in by a ready copy.
-        let complete = store.with(slot, |replica| {
-            let complete = !replica.misses_something();
-            if complete {
+        if joined.is_none()
+            && !core::mem::replace(&mut pull.is_handed_on, true)
+            && let Some(serves) = self.source(slot)
+        {
+            return self.pull_snapshot(slot, serves, store);
+        }
+        // Asked and done under one hold: what arrives a moment later is taken in by a ready copy. What is missing when
+        // everybody was asked nobody in reach has.
+        let sessions = self.peers.sessions();
+        let unasked = store.with(slot, |replica| {
+            let unasked = replica.unasked().intersection(sessions).iter().next();
+            if unasked.is_none() {
+                if replica.misses_something() {
+                    replica.drop_parked();
+                }
                 replica.become_ready();
             }
-            complete
+            unasked
         });
-        match self.unasked(slot).iter().next() {
-            Some(sender) if !complete => self.pull_snapshot(slot, sender, store),
-            _ => self.end_pull(slot, complete, store),
+        match unasked {
+            Some(sender) => self.pull_snapshot(slot, sender, store),
+            None => self.end_pull(slot, store),
         }
     }
 
@@ -178,16 +191,10 @@ impl Control {
         }
     }
 
-    /// The copy is ready; what it still misses nobody in reach has.
-    fn end_pull<S: Slots>(&mut self, slot: Slot, complete: bool, store: &mut S) {
+    /// The copy is ready.
+    fn end_pull<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         self.slots[slot.index()].pull = None;
         self.pulls -= 1;
-        if !complete {
-            store.with(slot, |replica| {
-                replica.drop_parked();
-                replica.become_ready();
-            });
-        }
         self.set_role(slot, Role::Following);
         self.update_peers(slot, store);
         self.consider(slot, store);

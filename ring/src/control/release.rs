@@ -74,11 +74,11 @@ impl Control {
         self.send(from, slot, Body::Release { id, granted });
     }
 
-    /// Whether this node, if it acts or is about to, counts on enough copies without that peer's and without those that it
-    /// spared before.
+    /// Whether this node, if it acts, counts on enough copies without that peer's and without those that it spared before.
+    /// While it is about to act another one may still do so, of which the peer has not asked: then nothing is spared.
     fn spares(&mut self, slot: Slot, peer: Peer) -> bool {
-        if self.role(slot) != Role::Acting && self.slots[slot.index()].acquire.is_none() {
-            return true;
+        if self.role(slot) != Role::Acting {
+            return self.slots[slot.index()].acquire.is_none();
         }
         let targets: PeerSet = self.targets.owners(slot).collect();
         let mut others = self.peers.ready(slot).intersection(self.peers.sessions());

@@ -158,12 +158,12 @@ impl Cluster {
             }),
             Packet::Effect(bytes) => {
                 let node = self.nodes.get_mut(&to).unwrap();
-                let received = node.copy.0.receive(&bytes, &EffectRef::decode(&bytes).unwrap(), &mut node.clock);
+                let received = node.copy.0.receive(peer, &bytes, &EffectRef::decode(&bytes).unwrap(), &mut node.clock);
                 if received != Received::Applied {
                     writeln!(self.trace, "          {}: {received:?}", name(to)).unwrap();
                 }
                 if received.is_uncertain() {
-                    self.drive(to, |control, copy| control.handle(Input::Gap { slot: slot(), from: peer }, copy));
+                    self.drive(to, |control, copy| control.handle(Input::Gap { slot: slot() }, copy));
                 }
             }
             Packet::Compare(digest) => {

@@ -5,4 +5,5 @@
 
 mod cluster;
 mod entries;
+mod reports;
 mod script;

@@ -342,10 +342,8 @@ impl Task {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Input(session, input) if self.sessions.values().any(|active| active.id == session) => {
-                self.machine.handle(input, &mut self.copies);
-            }
-            Report::Input(..) => {}
+            // Heard even if the session is over: what the lane or a snapshot brought is in the copy.
+            Report::Input(input) => self.machine.handle(input, &mut self.copies),
             Report::Broken(session, why) => self.end_session(session, &why),
         }
     }
@@ -490,7 +488,7 @@ impl Task {
         let alone = self.placed.iter().all(|node| node.id == self.me);
         let waited =
             !self.dialling.has_seeds() || !alone || (self.resolved_once && self.now_ms() >= self.started_ms + QUIET_MS);
-        let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted);
+        let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted());
         // The ring is where the other one of this identity is.
         let waits = self.identity_taken.is_some_and(|(_, last_ms)| self.now_ms() < last_ms + IDENTITY_TAKEN_MS);
         waited && !waits && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))

@@ -51,7 +51,7 @@ impl Task {
             return;
         }
         let connected: BTreeSet<NodeId> =
-            self.sessions.values().filter(|active| active.greeted).map(|active| active.node).collect();
+            self.sessions.values().filter(|active| active.greeted()).map(|active| active.node).collect();
         let is_ready = self.leaving.is_none() && self.serves_all();
         let view = self.gossip.view();
         let from = (view.clone(), self.table.clone(), self.routes.version(), connected, is_ready);

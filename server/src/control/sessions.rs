@@ -2,9 +2,13 @@
 //!
 //! A session begins with an exchange of facts. Only when the peer's first delta is in does the control machine hear of
 //! it: it then knows what the peer holds. Streams keep their order, so whatever the machine says to the peer arrives
-//! there behind our own delta, when the peer's machine has heard of us.
+//! there behind our own delta, when the peer's machine has heard of us. Lane and bulk stream are read from then on only:
+//! the machine would take what they bring for the last words of a peer that is gone.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use ring::{
@@ -22,7 +26,7 @@ use super::{
     leaving::{DEPART, DEPARTING},
 };
 use crate::{
-    peer::{Frame, Session, SessionId},
+    peer::{Frame, Half, Session, SessionId},
     replica::{
         bulk::{Bulk, Fetches},
         lane::Lane,
@@ -44,13 +48,22 @@ pub(super) struct Active {
     pub(super) incarnation: Incarnation,
     pub(super) address: String,
     pub(super) peer: Peer,
-    /// The peer's first delta is in.
-    pub(super) greeted: bool,
+    /// The streams that are not read yet, since the peer's first delta is not in.
+    unread: Option<Unread>,
+    /// The machine was told that the session is over: what this node has taken in counts no more.
+    is_over: Arc<AtomicBool>,
     pub(super) ask: mpsc::UnboundedSender<Frame>,
     pub(super) fetches: Fetches,
     control: mpsc::Sender<Frame>,
     outgoing: Vec<u8>,
     tasks: Vec<AbortHandle>,
+}
+
+/// What reads the streams of a session, to be started.
+struct Unread {
+    lane: (Lane, Half),
+    bulk: (Bulk, Half),
+    asked: mpsc::UnboundedReceiver<Frame>,
 }
 
 impl Drop for Active {
@@ -60,6 +73,11 @@ impl Drop for Active {
 }
 
 impl Active {
+    /// Whether the peer's first delta is in.
+    pub(super) fn greeted(&self) -> bool {
+        self.unread.is_none()
+    }
+
     /// Sends a frame; false if the peer does not take what it is sent.
     fn send(&self, kind: u8, payload: Bytes) -> bool {
         self.control.try_send(Frame { kind, id: 0, payload }).is_ok()
@@ -87,9 +105,10 @@ impl Task {
         };
         tracing::info!(node = %session.peer.short(), address = session.address, "in session");
         let (ask, asked) = mpsc::unbounded_channel();
-        let fetches = Fetches::default();
+        let is_over = Arc::<AtomicBool>::default();
         let lane = Lane {
             peer,
+            is_over: is_over.clone(),
             session: session.id,
             store: self.store.clone(),
             acks: self.acks.clone(),
@@ -103,23 +122,21 @@ impl Task {
             reports: self.reports.clone(),
             rate: self.rate.subscribe(),
         };
-        let tasks = vec![
-            self.data.spawn(lane.run(session.lane, self.wakes[peer.index()].clone())).abort_handle(),
-            self.data.spawn(bulk.run(session.bulk, asked, fetches.clone())).abort_handle(),
-            tokio::spawn(pump(session.id, session.control.receive, self.frames.clone())).abort_handle(),
-        ];
+        let unread = Unread { lane: (lane, session.lane), bulk: (bulk, session.bulk), asked };
+        let pump = tokio::spawn(pump(session.id, session.control.receive, self.frames.clone()));
         let active = Active {
             id: session.id,
             node: session.peer,
             incarnation: session.incarnation,
             address: session.address,
             peer,
-            greeted: false,
+            unread: Some(unread),
+            is_over,
             ask,
-            fetches,
+            fetches: Fetches::default(),
             control: session.control.send,
             outgoing: Vec::new(),
-            tasks,
+            tasks: vec![pump.abort_handle()],
         };
         self.dialling.met(active.node);
         self.life.session_began(active.node, peer);
@@ -133,8 +150,10 @@ impl Task {
     fn greet(&mut self, peer: Peer) {
         self.refresh_view();
         let Some(active) = self.sessions.get_mut(&peer) else { return };
-        active.greeted = true;
-        let (id, session) = (active.node, active.id);
+        let (id, session, fetches) = (active.node, active.id, active.fetches.clone());
+        let Some(Unread { lane: (lane, lane_half), bulk: (bulk, bulk_half), asked }) = active.unread.take() else {
+            return;
+        };
         let ready = match self.gossip.view().member(id) {
             Some(member) if member.standing().is_live() => member.ready.clone(),
             _ => SlotSet::new(SLOTS),
@@ -148,6 +167,13 @@ impl Task {
         });
         self.known_ready.insert(peer, ready.clone());
         self.machine.handle(Input::SessionUp { peer, id, ready }, &mut self.copies);
+        let readers = [
+            self.data.spawn(lane.run(lane_half, self.wakes[peer.index()].clone())).abort_handle(),
+            self.data.spawn(bulk.run(bulk_half, asked, fetches)).abort_handle(),
+        ];
+        if let Some(active) = self.sessions.get_mut(&peer) {
+            active.tasks.extend(readers);
+        }
     }
 
     pub(super) fn session_down(&mut self, session: SessionId, why: &str) {
@@ -161,7 +187,8 @@ impl Task {
         self.store.close_lane(peer);
         self.acks.forget(peer);
         self.links.disconnect(peer);
-        if active.greeted {
+        active.is_over.store(true, Ordering::Release);
+        if active.greeted() {
             self.machine.handle(Input::SessionDown { peer }, &mut self.copies);
         }
     }
@@ -217,7 +244,7 @@ impl Task {
         if let Err(give_way) = self.gossip.take_in(payload, live).map_err(|error| error.to_string())? {
             self.give_way = Some(give_way);
         }
-        if self.sessions.get(&peer).is_some_and(|active| !active.greeted) {
+        if self.sessions.get(&peer).is_some_and(|active| !active.greeted()) {
             self.greet(peer);
         }
         Ok(())

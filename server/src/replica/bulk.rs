@@ -112,7 +112,7 @@ impl Bulk {
             match done {
                 Ok(None) => {}
                 Ok(Some((fetch, joined))) => {
-                    let report = Report::Input(self.session, Input::Fetched { fetch, joined });
+                    let report = Report::Input(Input::Fetched { fetch, joined });
                     // If the control task is gone the node ends.
                     let _ = self.reports.send(report).await;
                 }

@@ -12,7 +12,13 @@
 //! The bytes of all data frames of a direction, one behind the other, are the stream of records that the store's
 //! outbox describes; a record may span frames, so one of 512 MiB needs no message of that size.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -63,6 +69,8 @@ pub struct Lane {
     pub peer: Peer,
     /// Which session it belongs to.
     pub session: SessionId,
+    /// The control machine was told that the session is over, and gives up what this lane brought and is not in.
+    pub is_over: Arc<AtomicBool>,
     /// The entries.
     pub store: Arc<Store>,
     /// What peers have acknowledged.
@@ -182,7 +190,15 @@ impl Lane {
                 Ok(is_due) => is_due,
                 Err(error) => return error.to_string(),
             };
-            if is_due && to.send(incoming.acknowledgement()).await.is_err() {
+            if !is_due {
+                continue;
+            }
+            let acknowledgement = incoming.acknowledgement();
+            // Asked after the copies were: if one counts because what it misses was given up, this says so.
+            if incoming.lane.is_over.load(Ordering::Acquire) {
+                return "the session is over".to_owned();
+            }
+            if to.send(acknowledgement).await.is_err() {
                 return "the lane is closed".to_owned();
             }
         }
@@ -251,7 +267,7 @@ impl Incoming {
         }
         for input in reports {
             // If the control task is gone the node ends.
-            let _ = self.lane.reports.send(Report::Input(self.lane.session, input)).await;
+            let _ = self.lane.reports.send(Report::Input(input)).await;
         }
         if id != 0 {
             self.taken_in = id;
@@ -278,9 +294,9 @@ impl Incoming {
         let from = self.lane.peer;
         match tag {
             TAG_EFFECT => {
-                let (slot, received, counts) = self.lane.store.receive(body, self.lane.clock.unix_ms())?;
+                let (slot, received, counts) = self.lane.store.receive(from, body, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
-                Ok(received.is_uncertain().then_some(Input::Gap { slot, from }))
+                Ok(received.is_uncertain().then_some(Input::Gap { slot }))
             }
             TAG_COMPARE => {
                 let mut reader = Reader::new(body);
@@ -296,9 +312,9 @@ impl Incoming {
                 while !reader.is_empty() {
                     seen.advance(Origin(reader.u64()?), reader.hlc()?);
                 }
-                let (lacks, counts) = self.lane.store.heard_of(slot, &seen, self.lane.clock.unix_ms())?;
+                let (lacks, counts) = self.lane.store.heard_of(from, slot, &seen, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
-                Ok(lacks.then_some(Input::Gap { slot, from }))
+                Ok(lacks.then_some(Input::Gap { slot }))
             }
             _ => Err(Malformed("a record of unknown kind")),
         }

@@ -19,7 +19,7 @@ use crate::peer::SessionId;
 #[derive(Debug)]
 pub enum Report {
     /// Something for the control machine.
-    Input(SessionId, Input),
+    Input(Input),
     /// A stream of the session is broken, or the peer says what no peer says.
     Broken(SessionId, String),
 }

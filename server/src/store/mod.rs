@@ -235,10 +235,16 @@ impl Store {
         })
     }
 
-    /// Takes in what another copy has incorporated; whether this one lacks some of it, and whether it counts.
-    pub fn heard_of(&self, slot: Slot, seen: &SlotContext, now_unix_ms: u64) -> Result<(bool, bool), Malformed> {
+    /// Takes in what a peer's copy has incorporated; whether this one lacks some of it, and whether it counts.
+    pub fn heard_of(
+        &self,
+        from: Peer,
+        slot: Slot,
+        seen: &SlotContext,
+        now_unix_ms: u64,
+    ) -> Result<(bool, bool), Malformed> {
         check_time(seen.latest(), now_unix_ms)?;
-        Ok(self.with_replica(slot, |replica| (replica.heard_of(seen), replica.counts())))
+        Ok(self.with_replica(slot, |replica| (replica.heard_of(from, seen), replica.counts())))
     }
 
     /// Looks at a copy of a slot, whatever its role.
@@ -249,8 +255,8 @@ impl Store {
 
     // --- the other copies ---
 
-    /// Takes in an effect as it arrived. The flag says whether the copy counts towards write quorums then.
-    pub fn receive(&self, bytes: &[u8], now_unix_ms: u64) -> Result<(Slot, Received, bool), Malformed> {
+    /// Takes in an effect as it arrived from a peer. The flag says whether the copy counts towards write quorums then.
+    pub fn receive(&self, from: Peer, bytes: &[u8], now_unix_ms: u64) -> Result<(Slot, Received, bool), Malformed> {
         let effect = EffectRef::decode(bytes)?;
         let slot = effect.header.slot;
         check_time(effect.header.dot.hlc, now_unix_ms)?;
@@ -258,7 +264,7 @@ impl Store {
             return Err(Malformed("unknown kind of value"));
         }
         Ok(self.with_copy(slot, |replica, clock| {
-            let received = replica.receive(bytes, &effect, clock);
+            let received = replica.receive(from, bytes, &effect, clock);
             (slot, received, replica.counts())
         }))
     }

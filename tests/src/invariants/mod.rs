@@ -19,7 +19,7 @@ use ring::slot::Slot;
 pub use content::what_nothing_removed_is_held;
 pub use convergence::{convergence, nothing_missing, still};
 pub use loss::nothing_lost;
-pub use quorum::{quorum_available, quorum_holds, quorum_visible};
+pub use quorum::{everything_holds, quorum_available, quorum_holds, quorum_visible};
 pub use ready::ready_is_honest;
 pub use single_executor::{sees_acknowledged, single_executor};
 

@@ -33,6 +33,22 @@ pub fn quorum_holds(world: &World, number: usize) -> Result<(), Violation> {
     ))
 }
 
+/// Who says that it has everything that somebody waited for has it, or has handed it on, as long as nothing crashed.
+pub fn everything_holds(world: &World, number: usize, node: usize) -> Result<(), Violation> {
+    let wait = &world.waits[number];
+    let copy = &world.nodes[node].copies.slots[wait.slot.index()];
+    if world.counts.crashes > 0 || !copy.role().is_ready() {
+        return Ok(());
+    }
+    match wait.past.iter().find(|&write| !copy.entries().ghost.contains(write)) {
+        None => Ok(()),
+        Some(write) => Err(Violation::new(
+            "quorum holds",
+            format!("n{node} acknowledged everything of {:?} without {:?}", wait.slot, world.writes[write].dot),
+        )),
+    }
+}
+
 /// After at most one crash, with all survivors linked, whoever begins to act has every write acknowledged by two.
 pub fn quorum_visible(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
     if world.counts.crashes > 1 || world.counts.opened_empty > 0 || world.counts.breaks > 0 || !world.connected() {

@@ -11,7 +11,8 @@ use super::{
     model::MOST_WRITES,
     mutation::Mutation,
     network::{Packet, Stream},
-    world::{World, Write, note},
+    node::Asked,
+    world::{Wait, World, Write, note},
 };
 use crate::invariants;
 
@@ -28,6 +29,8 @@ enum What {
     Set,
     Delete,
     Flush,
+    /// Until others have everything that is here.
+    Wait,
 }
 
 impl World {
@@ -43,7 +46,10 @@ impl World {
                 return;
             }
             if self.executes(at, command.slot) {
-                return self.execute(at, &command);
+                return match command.what {
+                    What::Wait => self.wait(at, command.slot),
+                    _ => self.execute(at, &command),
+                };
             }
             match self.nodes[at].route[command.slot.index()] {
                 Some(next) if self.nodes[at].sessions[next.index()].open && self.network.is_up(at, next.index()) => {
@@ -57,7 +63,8 @@ impl World {
     fn draw_command(&mut self) -> Command {
         let what = match self.random.u8(0..20) {
             0..13 => What::Set,
-            13..19 => What::Delete,
+            13..18 => What::Delete,
+            18 => What::Wait,
             _ => What::Flush,
         };
         Command {
@@ -76,6 +83,26 @@ impl World {
             return first == Some(&at);
         }
         role == Role::Acting
+    }
+
+    fn wait(&mut self, at: usize, slot: Slot) {
+        let node = &mut self.nodes[at];
+        let copy = &node.copies.slots[slot.index()];
+        if copy.role() != Role::Acting {
+            return;
+        }
+        for to in copy.counting().iter() {
+            let session = &mut node.sessions[to.index()];
+            session.sent += 1;
+            session.unacknowledged.push_back((session.sent, slot, Asked::Everything(self.waits.len())));
+            let (name, position, seen) = (session.name, session.sent, copy.seen().clone());
+            if !session.broken {
+                let packet = Packet::Seen { session: name, position, slot, seen };
+                self.network.send(at, to.index(), Stream::Lane, packet);
+            }
+        }
+        self.waits.push(Wait { slot, past: copy.entries().ghost });
+        note!(self, "n{at} waits for {slot:?}");
     }
 
     fn execute(&mut self, at: usize, command: &Command) {
@@ -123,9 +150,11 @@ impl World {
         for to in ship_to.iter() {
             let session = &mut node.sessions[to.index()];
             session.sent += 1;
-            session.unacknowledged.push_back((session.sent, slot, number));
+            session.unacknowledged.push_back((session.sent, slot, Asked::Write(number)));
             let packet = Packet::Effect { session: session.name, position: session.sent, bytes: bytes.clone() };
-            self.network.send(at, to.index(), Stream::Lane, packet);
+            if !session.broken {
+                self.network.send(at, to.index(), Stream::Lane, packet);
+            }
         }
         note!(self, "n{at} executes {op:?} as {:?} for w={quorum}, ships to {ship_to:?}", header.dot);
         self.writes.push(Write {

@@ -21,6 +21,10 @@ impl World {
     fn break_link(&mut self, a: usize, b: usize) {
         note!(self, "link n{a} n{b} breaks");
         self.network.set_up(a, b, false);
+        for (from, to) in [(a, b), (b, a)] {
+            let late = self.random.usize(0..4);
+            self.network.lose(from, to, late);
+        }
         self.counts.breaks += 1;
         self.nodes[a].sessions[b].broken = true;
         self.nodes[b].sessions[a].broken = true;
@@ -30,6 +34,9 @@ impl World {
         if !self.network.is_up(a, b) {
             note!(self, "link n{a} n{b} heals");
             self.network.set_up(a, b, true);
+            // What is left belongs to a session that is over.
+            self.network.lose(a, b, 0);
+            self.network.lose(b, a, 0);
             self.greet(a, b);
         }
     }
@@ -128,17 +135,22 @@ impl World {
         self.adopt_targets(at);
     }
 
-    /// A node stands still: it neither takes in, nor sends, nor executes. Others may give it up meanwhile; then it
-    /// wakes up in the belief that nothing has happened.
+    /// A node stands still: it neither takes in, nor sends, nor executes; or only its machine is late. Others may give it
+    /// up meanwhile; then it wakes up in the belief that nothing has happened.
     pub(super) fn pause(&mut self) {
         let at = self.random.usize(0..self.nodes.len());
         if !self.runs(at) {
             return;
         }
         let until = self.step + self.random.usize(10..80);
-        note!(self, "n{at} stands still until {until}");
         self.counts.pauses += 1;
-        self.paused[at] = until;
+        if self.random.bool() {
+            note!(self, "the machine of n{at} hears nothing until {until}");
+            self.deaf[at] = until;
+        } else {
+            note!(self, "n{at} stands still until {until}");
+            self.paused[at] = until;
+        }
         if !self.faults.suspicion {
             return;
         }
@@ -194,21 +206,26 @@ impl World {
 
     /// A node finds out that a session is over, and in the end that the other one is no member any more.
     pub(super) fn notice(&mut self, at: usize, other: usize) {
-        let gone = self.nodes[other].standing == Standing::Gone;
-        let node = &mut self.nodes[at];
-        if !node.up {
+        if !self.decides(at) {
             return;
         }
+        let gone = self.nodes[other].standing == Standing::Gone;
+        let node = &mut self.nodes[at];
         let peer = Peer(other as u8);
         let session = &mut node.sessions[other];
         if std::mem::take(&mut session.broken) {
             let was_open = session.open;
             *session = Session { name: session.name, ..Session::default() };
-            if !self.nodes[other].up {
-                self.network.lose(other, at, 0);
-            }
             if was_open {
                 self.drive(at, |control, copies| control.handle(Input::SessionDown { peer }, copies));
+            }
+            // The receiving ends of its streams learn of it last.
+            if !self.nodes[other].up || !self.network.is_up(at, other) {
+                for stream in [Stream::Lane, Stream::Bulk] {
+                    while let Some(packet) = self.network.take_from(other, at, stream) {
+                        self.deliver(other, at, packet);
+                    }
+                }
             }
         } else if gone && self.nodes[at].forgotten.insert(peer) {
             self.drive(at, |control, copies| control.handle(Input::Forgotten { peer }, copies));

@@ -2,7 +2,6 @@
 
 use ring::{
     control::{Control, Input, Output},
-    effect::EffectRef,
     id::Peer,
     replica::Role,
     slot::Slot,
@@ -11,7 +10,7 @@ use ring::{
 use super::{
     mutation::Mutation,
     network::{Packet, Stream},
-    node::{Copies, Session},
+    node::{Asked, Copies, Session},
     world::{World, note},
 };
 use crate::invariants;
@@ -19,7 +18,7 @@ use crate::invariants;
 impl World {
     /// A node looks around.
     pub(super) fn tick(&mut self, at: usize) {
-        if !self.runs(at) {
+        if !self.decides(at) {
             return;
         }
         let compare = match self.quiet {
@@ -43,8 +42,15 @@ impl World {
 
     /// Lets a node's machine work and does what it wants done.
     pub(super) fn drive(&mut self, at: usize, work: impl FnOnce(&mut Control, &mut Copies)) {
+        self.stage(at);
+        self.drive_alone(at, work);
+        self.unstage(at);
+    }
+
+    fn drive_alone(&mut self, at: usize, work: impl FnOnce(&mut Control, &mut Copies)) {
         let node = &mut self.nodes[at];
         work(&mut node.control, &mut node.copies);
+        node.copies.take_in_the_rest();
         let mut publish = false;
         while let Some(output) = self.nodes[at].control.poll_output() {
             note!(self, "n{at} {output:?}");
@@ -55,7 +61,7 @@ impl World {
             let ready = self.nodes[at].ready.clone();
             for to in 0..self.nodes.len() {
                 if self.nodes[at].sessions[to].open {
-                    self.network.send(at, to, Stream::Control, Packet::Ready { ready: ready.clone() });
+                    self.send(at, to, Stream::Control, Packet::Ready { ready: ready.clone() });
                 }
             }
         }
@@ -64,16 +70,14 @@ impl World {
 
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
-            Output::Send { to, message } => {
-                self.network.send(at, to.index(), Stream::Control, Packet::Control(message))
-            }
+            Output::Send { to, message } => self.send(at, to.index(), Stream::Control, Packet::Control(message)),
             Output::Fetch { fetch, slot, from, origin } => {
                 self.counts.fetches += 1;
-                self.network.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
+                self.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
             }
             Output::CompareRecord { slot, to } => {
                 let digest = self.nodes[at].copies.slots[slot.index()].digest();
-                self.network.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
+                self.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
             }
             Output::Publish { slot, ready } => {
                 let set = &mut self.nodes[at].ready;
@@ -118,12 +122,17 @@ impl World {
                 return;
             }
             let pick = self.random.usize(0..self.network.busy());
-            let receiver = self.network.receiver(pick);
-            let waits = self.nodes[receiver].up && !self.runs(receiver);
-            if waits || self.network.is_early(pick) || (!self.quiet && self.network.is_stalled(pick, self.step)) {
+            let (from, to, stream) = self.network.ends(pick);
+            let takes_in = match stream {
+                Stream::Control => self.decides(to),
+                Stream::Lane | Stream::Bulk | Stream::Acks => self.runs(to),
+            };
+            let waits = self.nodes[to].up && !takes_in;
+            let is_early = stream != Stream::Control && self.network.begins(from, to);
+            if waits || is_early || (!self.quiet && self.network.is_stalled(pick, self.step)) {
                 continue;
             }
-            let (from, to, packet) = self.network.take(pick);
+            let packet = self.network.take(pick);
             if self.nodes[to].up {
                 self.deliver(from, to, packet);
             }
@@ -131,7 +140,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, packet: Packet) {
         self.mix(from * 8 + to);
         note!(self, "n{from} -> n{to} {packet:?}");
         let peer = Peer(from as u8);
@@ -140,9 +149,10 @@ impl World {
                 self.notice(to, from);
                 let session = &mut self.nodes[to].sessions[from];
                 *session = Session { open: true, since: self.step, name: session.name + 1, ..Session::default() };
-                self.drive(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
+                // The other streams of the session are read from now on.
+                self.drive_alone(to, |control, copies| control.handle(Input::SessionUp { peer, id, ready }, copies));
                 let ready = self.nodes[to].ready.clone();
-                self.network.send(to, from, Stream::Control, Packet::Ready { ready });
+                self.send(to, from, Stream::Control, Packet::Ready { ready });
             }
             Packet::Ready { ready } => {
                 let id = self.nodes[from].id;
@@ -151,57 +161,22 @@ impl World {
             Packet::Control(message) => {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
             }
-            Packet::Effect { session, position, bytes } => self.deliver_effect(from, to, (session, position), &bytes),
-            Packet::Compare { slot, digest } => {
-                let copy = &self.nodes[to].copies.slots[slot.index()];
-                if copy.role().holds() && copy.digest() != digest {
-                    self.drive(to, |control, copies| control.handle(Input::Differs { slot, from: peer }, copies));
-                }
-            }
             Packet::Ack { position, not_counting } => self.deliver_ack(from, to, position, &not_counting),
             Packet::Fetch { fetch, slot, origin } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 let content = copy.role().holds().then(|| copy.snapshot());
-                self.network.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                if self.nodes[from].up {
+                    self.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                }
             }
-            Packet::Snapshot { fetch, slot, origin, content } => {
-                let two_steps = self.mutation == Some(Mutation::SnapshotInTwoSteps);
-                let late = two_steps.then(|| self.nodes[from].copies.slots[slot.index()].seen().clone());
-                self.drive(to, |control, copies| {
-                    let copy = &mut copies.slots[slot.index()];
-                    let content = content.filter(|_| copy.is_of(origin));
-                    let joined =
-                        content.map(|(seen, entries)| copy.join(&late.unwrap_or(seen), entries, &mut copies.clock));
-                    control.handle(Input::Fetched { fetch, joined }, copies);
-                });
-                self.check_copy(to, slot);
-                self.acknowledge(to, from);
-            }
+            packet => self.take_in(from, to, packet),
         }
     }
 
-    fn deliver_effect(&mut self, from: usize, to: usize, position: (u64, u64), bytes: &[u8]) {
-        let effect = EffectRef::decode(bytes).expect("effects of the simulator are well-formed");
-        let slot = effect.header.slot;
-        let copies = &mut self.nodes[to].copies;
-        let received = copies.slots[slot.index()].receive(bytes, &effect, &mut copies.clock);
-        note!(self, "n{to} {:?}: {received:?}", effect.header.dot);
-        if received.is_uncertain() {
-            let from = Peer(from as u8);
-            self.drive(to, |control, copies| control.handle(Input::Gap { slot, from }, copies));
-        }
-        self.check_copy(to, slot);
-        let session = &mut self.nodes[to].sessions[from];
-        session.received = position;
-        self.acknowledge(to, from);
-    }
-
-    fn acknowledge(&mut self, at: usize, to: usize) {
-        let node = &self.nodes[at];
-        if node.sessions[to].open {
-            let not_counting = node.copies.slots.iter().filter(|copy| !copy.counts()).map(|copy| copy.slot()).collect();
-            let packet = Packet::Ack { position: node.sessions[to].received, not_counting };
-            self.network.send(at, to, Stream::Control, packet);
+    /// Puts something on its way in a session. What is said in one that is over, unnoticed, does not arrive in the next.
+    pub(super) fn send(&mut self, from: usize, to: usize, stream: Stream, packet: Packet) {
+        if !self.nodes[from].sessions[to].broken {
+            self.network.send(from, to, stream, packet);
         }
     }
 
@@ -211,14 +186,21 @@ impl World {
         if self.nodes[to].sessions[from].name != name {
             return;
         }
-        self.nodes[to].sessions[from].unacknowledged.retain(|&(at, slot, write)| {
+        self.nodes[to].sessions[from].unacknowledged.retain(|&(at, slot, asked)| {
             let counts = at <= position && (ignore || !not_counting.contains(&slot));
             if counts {
-                done.push(write);
+                done.push(asked);
             }
             !counts
         });
-        for number in done {
+        for asked in done {
+            let number = match asked {
+                Asked::Write(number) => number,
+                Asked::Everything(number) => {
+                    self.check(|world| invariants::everything_holds(world, number, from));
+                    continue;
+                }
+            };
             let write = &mut self.writes[number];
             if write.shipped_to.contains(Peer(from as u8)) {
                 write.acknowledged_by.insert(Peer(from as u8));

@@ -13,6 +13,8 @@ pub(super) enum Action {
     Tick,
     /// A packet arrives.
     Deliver,
+    /// A machine hears what the receiving end of a stream has to tell.
+    Hear,
     /// A node learns of the latest targets.
     Learn,
     /// Two nodes find out that their session is over, or one that was down comes back.
@@ -50,6 +52,8 @@ pub struct Faults {
     pub aimed: bool,
     /// Targets tend to go back to what they were.
     pub fickle: bool,
+    /// Only the order of targets changes: nodes contest who acts.
+    pub contested: bool,
     /// At most so many crashes.
     pub most_crashes: usize,
     /// Who stands still is given up by others.
@@ -66,13 +70,18 @@ pub struct Faults {
 impl Faults {
     pub(super) fn draw(random: &mut Rng) -> Faults {
         let replicas = random.usize(2..4);
-        let weights = draw_weights(random);
+        let contested = random.u8(0..4) == 0;
+        let mut weights = draw_weights(random);
+        if contested {
+            weights.push((Action::Move, random.u32(10..80)));
+        }
         Faults {
             replicas,
             most_copies: random.usize(1..=replicas),
             hot: random.bool(),
             aimed: random.bool(),
             fickle: random.bool(),
+            contested,
             most_crashes: *random.choice(&[1, 2, 3, usize::MAX]).expect("the list is not empty"),
             suspicion: random.bool(),
             compare_rounds: random.u8(0..4) > 0,
@@ -107,6 +116,7 @@ fn draw_weights(random: &mut Rng) -> Vec<(Action, u32)> {
         (Action::Command, random.u32(60..240)),
         (Action::Tick, random.u32(60..200)),
         (Action::Deliver, random.u32(400..900)),
+        (Action::Hear, random.u32(20..400)),
         (Action::Learn, random.u32(10..60)),
         (Action::Notice, random.u32(20..80)),
     ];

@@ -32,6 +32,7 @@ impl World {
             let former = &self.targets.iter().rev().nth(1).map(|targets| &targets[number]);
             match former {
                 Some(former) if back && former.iter().all(is_member) => owners.clone_from(former),
+                Some(_) if self.faults.contested && owners.iter().all(is_member) => self.random.shuffle(owners),
                 _ => {
                     *owners = self.random.choose_multiple(members.iter().copied(), self.faults.replicas);
                     self.random.shuffle(owners);
@@ -55,7 +56,7 @@ impl World {
 
     pub(super) fn adopt_targets(&mut self, at: usize) {
         let latest = self.targets.len() - 1;
-        if !self.runs(at) || self.nodes[at].targets == latest {
+        if !self.decides(at) || self.nodes[at].targets == latest {
             return;
         }
         self.nodes[at].targets = latest;

@@ -18,11 +18,13 @@ mod model;
 mod mutation;
 mod network;
 mod node;
+mod reports;
 mod settle;
+mod taking_in;
 mod world;
 
 pub use faults::Faults;
 pub use model::{Ghost, Model, Writes};
 pub use mutation::Mutation;
-pub use node::{SimNode, Standing};
-pub use world::{Counts, Run, World, Write};
+pub use node::{Asked, SimNode, Standing};
+pub use world::{Counts, Run, Wait, World, Write};

@@ -38,6 +38,8 @@ impl Mutation {
             ("`after` off", copy(|m| m.after_ignored = true)),
             ("live effects applied while pulling", copy(|m| m.live_effects_while_pulling = true)),
             ("overflow of the park forgotten", copy(|m| m.overflow_forgotten = true)),
+            ("what a peer says that it has forgotten", copy(|m| m.heard_of_forgotten = true)),
+            ("whoever was asked is not asked again", copy(|m| m.asked_once = true)),
             ("role by view", Mutation::RoleByView),
             ("acquire asks view-ready members only", control(|m| m.acquire_asks_ready_only = true)),
             ("acquire without stop", control(|m| m.acquire_without_stop = true)),
@@ -51,6 +53,7 @@ impl Mutation {
             ("compare one-way", control(|m| m.compare_one_way = true)),
             ("fold omitted", control(|m| m.fold_ignored = true)),
             ("pullers not inherited", control(|m| m.pullers_not_inherited = true)),
+            ("an attempt given up forgets its fetches", control(|m| m.given_up_attempt_forgets_fetches = true)),
         ]
     }
 }

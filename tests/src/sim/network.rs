@@ -1,4 +1,4 @@
-//! Links between nodes: per direction three queues that keep their order and lose everything when the link breaks.
+//! Links between nodes: per direction four queues that keep their order and lose everything when the link breaks.
 
 use std::collections::VecDeque;
 
@@ -14,19 +14,21 @@ use ring::{
 
 use super::model::Ghost;
 
-/// The three streams of a session, each in order by itself.
+/// What a session carries, each in order by itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stream {
     /// Effects and compare records.
     Lane,
-    /// Greetings, messages, acknowledgements, ready bits.
+    /// Greetings, messages, ready bits.
     Control,
     /// Snapshots.
     Bulk,
+    /// Acknowledgements of what came by the lane of the other direction.
+    Acks,
 }
 
 /// All streams.
-pub(super) const STREAMS: [Stream; 3] = [Stream::Lane, Stream::Control, Stream::Bulk];
+pub(super) const STREAMS: [Stream; 4] = [Stream::Lane, Stream::Control, Stream::Bulk, Stream::Acks];
 
 /// A snapshot as it travels.
 pub(super) type Snapshot = (SlotContext, (std::collections::BTreeMap<Vec<u8>, Dot>, Ghost));
@@ -42,6 +44,8 @@ pub(super) enum Packet {
     Control(Message),
     /// An effect at this position of the lane.
     Effect { session: u64, position: u64, bytes: Vec<u8> },
+    /// What the sender has incorporated, at this position of the lane: the receiver is to have it too.
+    Seen { session: u64, position: u64, slot: Slot, seen: SlotContext },
     /// A digest at its place in the lane.
     Compare { slot: Slot, digest: Digest },
     /// Everything up to this position is taken in; these slots do not count.
@@ -86,21 +90,17 @@ impl Network {
         self.up[a.min(b) * self.nodes + a.max(b)]
     }
 
-    /// Raises a link, or breaks it and loses what is on its way.
+    /// Raises a link, or breaks it.
     pub(super) fn set_up(&mut self, a: usize, b: usize, up: bool) {
         self.up[a.min(b) * self.nodes + a.max(b)] = up;
-        if !up {
-            self.lose(a, b, 0);
-            self.lose(b, a, 0);
-        }
     }
 
-    /// Loses what one node has sent to another, but for the first `keep` packets of the lane: data of a process that
-    /// died may still arrive.
+    /// Loses what one node has sent to another, but for the first `keep` packets of each stream that data threads read:
+    /// what is received already is taken in.
     pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
         for stream in STREAMS {
             let queue = self.index(from, to, stream);
-            self.queues[queue].truncate(if stream == Stream::Lane { keep } else { 0 });
+            self.queues[queue].truncate(if stream == Stream::Control { 0 } else { keep });
             self.mark(queue);
         }
     }
@@ -130,11 +130,11 @@ impl Network {
         self.stalled[self.filled[pick]] > step
     }
 
-    /// Whether one of the queues that have something belongs to a session that the receiver does not know of yet.
-    pub(super) fn is_early(&self, pick: usize) -> bool {
-        let queue = self.filled[pick];
-        let control = queue - queue % STREAMS.len() + Stream::Control as usize;
-        queue != control && matches!(self.queues[control].front(), Some(Packet::Hello { .. }))
+    /// Whether a session begins of which the receiver has not heard. Its other streams are read from then on only: the
+    /// machine would take what they bring for the last words of a peer that is gone.
+    pub(super) fn begins(&self, from: usize, to: usize) -> bool {
+        let control = self.index(from, to, Stream::Control);
+        matches!(self.queues[control].front(), Some(Packet::Hello { .. }))
     }
 
     /// The effects on their way from one node to another.
@@ -145,18 +145,40 @@ impl Network {
         })
     }
 
-    /// Whom one of the queues that have something leads to.
-    pub(super) fn receiver(&self, pick: usize) -> usize {
-        self.filled[pick] / STREAMS.len() % self.nodes
+    /// Whether a stream stands still.
+    pub(super) fn stands_still(&self, from: usize, to: usize, stream: Stream, step: usize) -> bool {
+        self.stalled[self.index(from, to, stream)] > step
+    }
+
+    /// Takes the first packet of a stream if a copy takes it in.
+    pub(super) fn take_data(&mut self, from: usize, to: usize, stream: Stream) -> Option<Packet> {
+        let asks = |packet: &Packet| matches!(packet, Packet::Fetch { .. });
+        match self.queues[self.index(from, to, stream)].front() {
+            Some(packet) if !asks(packet) => self.take_from(from, to, stream),
+            _ => None,
+        }
+    }
+
+    /// Takes the first packet of a stream.
+    pub(super) fn take_from(&mut self, from: usize, to: usize, stream: Stream) -> Option<Packet> {
+        let queue = self.index(from, to, stream);
+        let packet = self.queues[queue].pop_front();
+        self.mark(queue);
+        packet
+    }
+
+    /// From whom one of the queues that have something leads to whom, and which stream it is.
+    pub(super) fn ends(&self, pick: usize) -> (usize, usize, Stream) {
+        let pair = self.filled[pick] / STREAMS.len();
+        (pair / self.nodes, pair % self.nodes, STREAMS[self.filled[pick] % STREAMS.len()])
     }
 
     /// Takes the first packet of one of the queues that have something.
-    pub(super) fn take(&mut self, pick: usize) -> (usize, usize, Packet) {
+    pub(super) fn take(&mut self, pick: usize) -> Packet {
         let queue = self.filled[pick];
         let packet = self.queues[queue].pop_front().expect("only queues that have something are listed");
         self.mark(queue);
-        let pair = queue / STREAMS.len();
-        (pair / self.nodes, pair % self.nodes, packet)
+        packet
     }
 
     fn index(&self, from: usize, to: usize, stream: Stream) -> usize {

@@ -11,7 +11,11 @@ use ring::{
     slot_set::SlotSet,
 };
 
-use super::model::{Model, Writes};
+use super::{
+    model::{Model, Writes},
+    reports::Report,
+    taking_in::Meanwhile,
+};
 
 /// One node.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct SimNode {
     pub forgotten: PeerSet,
     /// Its half of each session.
     pub sessions: Vec<Session>,
+    /// What its machine has not heard yet.
+    pub(super) reports: Vec<Report>,
 }
 
 impl SimNode {
@@ -77,8 +83,19 @@ pub struct Session {
     pub sent: u64,
     /// The last effect received: the sender's session and the position in it.
     pub received: (u64, u64),
-    /// Writes that the peer has not acknowledged as counting: position, slot, number.
-    pub unacknowledged: VecDeque<(u64, Slot, usize)>,
+    /// Slots that took something in and do not count yet: the peer is told with each acknowledgement.
+    pub not_counting: Vec<Slot>,
+    /// What the peer has not acknowledged as counting: position, slot, what it is.
+    pub unacknowledged: VecDeque<(u64, Slot, Asked)>,
+}
+
+/// What a peer is to acknowledge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The write of this number.
+    Write(usize),
+    /// Everything that the acting node had when somebody waited for it: the wait of this number.
+    Everything(usize),
 }
 
 /// A node's copies.
@@ -88,6 +105,8 @@ pub struct Copies {
     pub slots: Vec<Replica<Model>>,
     /// The clock of the one shard.
     pub clock: HlcClock,
+    /// What is taken in while the machine works.
+    pub(super) meanwhile: Meanwhile,
 }
 
 impl Copies {
@@ -98,7 +117,7 @@ impl Copies {
             let model = Model::new(number, writes.clone());
             Replica::absent(slot, model).with_park_limit(park_limit).with_mutations(mutations)
         };
-        Copies { slots: (0..slots).map(copy).collect(), clock: HlcClock::default() }
+        Copies { slots: (0..slots).map(copy).collect(), clock: HlcClock::default(), meanwhile: Meanwhile::default() }
     }
 }
 
@@ -106,6 +125,7 @@ impl Slots for Copies {
     type Entries = Model;
 
     fn with<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Replica<Model>) -> R) -> R {
+        self.take_in_meanwhile();
         f(&mut self.slots[slot.index()])
     }
 }

@@ -80,16 +80,21 @@ impl World {
         self.round();
     }
 
-    /// Every node looks around once, then everything on its way arrives.
+    /// Every node looks around once, then everything on its way arrives and is heard.
     pub(super) fn round(&mut self) {
         for at in 0..self.nodes.len() {
             self.tick(at);
         }
         for _ in 0..MOST_PACKETS {
-            if self.network.busy() == 0 || self.violation.is_some() {
+            let (arrives, heard) = (self.network.busy() > 0, self.something_to_hear());
+            if !(arrives || heard) || self.violation.is_some() {
                 break;
             }
-            self.deliver_one();
+            if heard && (!arrives || self.random.bool()) {
+                self.hear_one();
+            } else {
+                self.deliver_one();
+            }
         }
     }
 

@@ -46,6 +46,15 @@ pub struct Write {
     pub acknowledged: bool,
 }
 
+/// Somebody waited until other copies have everything that the acting one has.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// The slot.
+    pub slot: Slot,
+    /// What the acting node had incorporated.
+    pub past: Ghost,
+}
+
 /// How often what happened.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
@@ -131,6 +140,8 @@ pub struct World {
     pub targets: Vec<Vec<Vec<usize>>>,
     /// All writes so far.
     pub writes: Vec<Write>,
+    /// All waits so far.
+    pub waits: Vec<Wait>,
     /// What this run does.
     pub faults: Faults,
     /// What has happened.
@@ -139,6 +150,8 @@ pub struct World {
     pub(super) numbers: Writes,
     /// Until which step each node stands still.
     pub(super) paused: Vec<usize>,
+    /// Until which step the machine of each node hears nothing, while its copies take in and execute.
+    pub(super) deaf: Vec<usize>,
     /// Links that heal by themselves: when, and between whom.
     pub(super) healing: Vec<(usize, usize, usize)>,
     pub(super) roles: Vec<Vec<Role>>,
@@ -198,11 +211,13 @@ impl World {
             slots,
             targets: Vec::new(),
             writes: Vec::new(),
+            waits: Vec::new(),
             faults,
             counts: Counts::default(),
             network: Network::new(nodes),
             numbers,
             paused: vec![0; nodes],
+            deaf: vec![0; nodes],
             healing: Vec::new(),
             roles: vec![vec![Role::Absent; slots.into()]; nodes],
             pulls_since: vec![vec![0; slots.into()]; nodes],
@@ -251,6 +266,7 @@ impl World {
             executed: vec![false; self.slots.into()],
             forgotten: PeerSet::EMPTY,
             sessions: vec![Session::default(); nodes],
+            reports: Vec::new(),
         }
     }
 
@@ -278,6 +294,7 @@ impl World {
                 self.tick(at);
             }
             Action::Deliver => self.deliver_one(),
+            Action::Hear => self.hear_one(),
             Action::Learn => self.learn_targets(),
             Action::Notice => self.notice_or_restart(),
             Action::Move => self.move_slots(),
@@ -295,6 +312,11 @@ impl World {
     /// Whether a node is up and does not stand still.
     pub(super) fn runs(&self, at: usize) -> bool {
         self.nodes[at].up && (self.quiet || self.paused[at] <= self.step)
+    }
+
+    /// Whether the machine of a node works.
+    pub(super) fn decides(&self, at: usize) -> bool {
+        self.runs(at) && (self.quiet || self.deaf[at] <= self.step)
     }
 
     pub(super) fn pair(&mut self) -> (usize, usize) {
@@ -325,11 +347,13 @@ impl World {
             .all(|a| (0..a).all(|b| !self.nodes[a].up || !self.nodes[b].up || self.network.is_up(a, b)))
     }
 
-    /// The writes on their way in the lane from one node to another.
+    /// The writes on their way in the lane from one node to another, or that were when its machine began to work.
     pub fn shipped(&self, from: usize, to: usize) -> Ghost {
         let mut shipped = Ghost::default();
         let numbers = self.numbers.borrow();
-        for effect in self.network.effects(from, to).filter_map(|bytes| ring::effect::EffectRef::decode(bytes).ok()) {
+        let meanwhile = self.nodes[to].copies.meanwhile.effects.iter().filter(|&&(sender, _)| sender == from);
+        let effects = self.network.effects(from, to).chain(meanwhile.map(|(_, bytes)| &bytes[..]));
+        for effect in effects.filter_map(|bytes| ring::effect::EffectRef::decode(bytes).ok()) {
             let number = numbers.get(&(effect.header.slot.number(), effect.header.dot));
             number.into_iter().for_each(|&number| shipped.insert(number));
         }

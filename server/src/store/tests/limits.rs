@@ -47,7 +47,7 @@ fn eviction_keeps_below_the_limit_by_effects_and_takes_what_was_not_used() {
         if n % 1000 == 0 {
             let frames = frames(&store, 1 << 20);
             evictions += causes(&frames).iter().filter(|&&cause| cause == Cause::Evict).count();
-            frames.iter().for_each(|(_, bytes)| assert!(other.receive(bytes, NOW + 1_000_000_000).is_ok()));
+            frames.iter().for_each(|(_, bytes)| assert!(other.receive(PEER, bytes, NOW + 1_000_000_000).is_ok()));
         }
     }
     assert!(on(&store, b"key 0", NOW, |txn| txn.contains(b"key 0")), "the key in use stays");
@@ -56,7 +56,9 @@ fn eviction_keeps_below_the_limit_by_effects_and_takes_what_was_not_used() {
         on(&store, key.as_bytes(), NOW, |txn| txn.contains(key.as_bytes()))
     });
     assert!(newer.count() > 950, "what was used last stays");
-    frames(&store, 1 << 20).iter().for_each(|(_, bytes)| assert!(other.receive(bytes, NOW + 1_000_000_000).is_ok()));
+    frames(&store, 1 << 20)
+        .iter()
+        .for_each(|(_, bytes)| assert!(other.receive(PEER, bytes, NOW + 1_000_000_000).is_ok()));
     assert!(evictions > 10_000 && store.totals().evicted >= evictions as u64);
     check_books(&store);
     assert!(Slot::all().all(|slot| contents(&store, slot) == contents(&other, slot)));
