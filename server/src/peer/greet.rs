@@ -73,6 +73,8 @@ pub(super) async fn as_dialler(core: &Core, line: &mut Line, expect: Option<Node
     if core.registry.taken_by_another_boot(peer, &theirs.boot) {
         let proof = prove(core, &ours, &theirs);
         line.say(Body::Proof(wire::Proof { proof, lost: false, taken: true })).await.map_err(gone)?;
+        // Whoever closes now may cut off what was just said; the acceptor closes when it has read it.
+        let _ = line.hear().await;
         return Err(Refusal::IdentityClaimed { node: peer }.into());
     }
     if core.registry.alive_with(peer).is_some_and(|held| held.tie.incarnation >= theirs.incarnation) {
