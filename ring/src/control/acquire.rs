@@ -32,6 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Acquire {
     id: u64,
+    /// Members that have answered, and take this node for the one who acts since.
+    answered: PeerSet,
     /// Members that have not answered.
     waiting: PeerSet,
     /// Copies that are being joined.
@@ -68,7 +70,8 @@ impl Control {
         }
         let id = self.new_id();
         let (joining, answers, pullers) = (Vec::new(), Vec::new(), PeerSet::EMPTY);
-        self.slots[slot.index()].acquire = Some(Acquire { id, waiting, joining, answers, pullers });
+        let answered = PeerSet::EMPTY;
+        self.slots[slot.index()].acquire = Some(Acquire { id, answered, waiting, joining, answers, pullers });
         for peer in waiting.iter() {
             self.send(peer, slot, Body::Acquire { id });
         }
@@ -94,10 +97,13 @@ impl Control {
         }
     }
 
-    /// Copies that are on their way still come: what they bring mends this one.
+    /// Whoever takes this node for the one who acts is told better: who acts may have said so before this node asked, and
+    /// does not say it again. Copies that are on their way still come: what they bring mends this one.
     fn give_up_acquire(&mut self, slot: Slot) {
         let state = &mut self.slots[slot.index()];
         let Some(acquire) = state.acquire.take() else { return };
+        self.say_acts_no_more(slot, acquire.answered);
+        let state = &mut self.slots[slot.index()];
         if !self.mutations.given_up_attempt_forgets_fetches {
             state.repairs.extend(acquire.joining.into_iter().filter(|&(_, from)| self.peers.in_session(from)));
         }
@@ -134,14 +140,14 @@ impl Control {
         let Some(acquire) = &mut state.acquire else {
             if state.role != Role::Acting {
                 // It takes this node for the one who acts and should know better.
-                let acting = state.acting.map(|acting| self.peers.id(acting));
-                self.send(from, slot, Body::NotActing { acting });
+                self.send(from, slot, Body::ActsNoMore);
             }
             return;
         };
         if acquire.id != id || !acquire.waiting.remove(from) {
             return;
         }
+        acquire.answered.insert(from);
         if !self.mutations.pullers_not_inherited {
             acquire.pullers = acquire.pullers.union(pullers.iter().filter_map(|&id| self.peers.peer(id)).collect());
         }
@@ -228,6 +234,20 @@ impl Control {
     pub(super) fn stop_acting<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         if store.with(slot, |replica| replica.stop()) {
             self.set_role(slot, Role::Following);
+            self.say_acts_no_more(slot, self.peers.sessions());
         }
+    }
+
+    fn say_acts_no_more(&mut self, slot: Slot, to: PeerSet) {
+        if !self.mutations.stops_without_a_word {
+            for peer in to.intersection(self.peers.sessions()).iter() {
+                self.send(peer, slot, Body::ActsNoMore);
+            }
+        }
+    }
+
+    pub(super) fn on_acts_no_more(&mut self, slot: Slot, from: Peer) {
+        let state = &mut self.slots[slot.index()];
+        state.acting = state.acting.filter(|&acting| acting != from);
     }
 }

@@ -47,6 +47,9 @@ pub enum Body {
     },
     /// "I act." Said to everybody by who begins to, and to a peer whose session begins.
     Acting,
+    /// "Whatever I said before, I do not act." To everybody by who stops, and to whoever answered an attempt that was given
+    /// up: what another one said meanwhile may have arrived before what this one said earlier.
+    ActsNoMore,
     /// "We both acted; I have stopped, stop as well."
     BothStop,
     /// "Ship me the slot's effects from now on."
@@ -129,6 +132,7 @@ impl Message {
                 out.push((*granted).into());
             }
             Body::MaySpare { id } => put_id(out, 12, *id),
+            Body::ActsNoMore => out.push(13),
         }
     }
 
@@ -162,6 +166,7 @@ impl Message {
             10 => Body::MayRelease { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
             11 => Body::Release { id: reader.u64()?, granted: reader.flag()? },
             12 => Body::MaySpare { id: reader.u64()? },
+            13 => Body::ActsNoMore,
             _ => return Err(Malformed("unknown message")),
         };
         Ok(Message { slot, body })
@@ -196,7 +201,13 @@ mod tests {
             (any::<u64>(), prop::option::of(digest()), prop::collection::vec(node(), 0..4))
                 .prop_map(|(id, holds, pullers)| Body::Stopped { id, holds, pullers }),
             any::<u64>().prop_map(|id| Body::Refused { id }),
-            prop_oneof![Just(Body::Acting), Just(Body::BothStop), Just(Body::Register), Just(Body::Registered)],
+            prop_oneof![
+                Just(Body::Acting),
+                Just(Body::ActsNoMore),
+                Just(Body::BothStop),
+                Just(Body::Register),
+                Just(Body::Registered)
+            ],
             prop::option::of(node()).prop_map(|acting| Body::NotActing { acting }),
             (context(), any::<u64>(), any::<bool>()).prop_map(|(seen, fold, answer)| Body::Compare {
                 seen,

@@ -191,6 +191,8 @@ pub struct Mutations {
     pub fold_ignored: bool,
     pub pullers_not_inherited: bool,
     pub given_up_attempt_forgets_fetches: bool,
+    pub stops_without_a_word: bool,
+    pub releases_without_who_acts: bool,
 }
 
 /// What the machine has done since the node started.
@@ -224,6 +226,8 @@ pub struct Control {
     wanted: VecDeque<Slot>,
     draw: OriginDraw,
     out: VecDeque<Output>,
+    /// Something happened since the last tick, or something is under way: the next one may find something to do.
+    restless: bool,
     counts: Counts,
     mutations: Mutations,
 }
@@ -253,6 +257,16 @@ impl SlotControl {
     /// Whether a snapshot that mends this copy is on its way.
     fn fetches(&self) -> bool {
         !self.repairs.is_empty() || self.acquire.as_ref().is_some_and(Acquire::fetches)
+    }
+
+    /// Whether something is under way that the store alone may finish.
+    fn is_busy(&self) -> bool {
+        self.pull.is_some()
+            || self.acquire.is_some()
+            || self.release.is_some()
+            || self.gap
+            || !self.repairs.is_empty()
+            || self.role == Role::Pulling
     }
 }
 
@@ -305,6 +319,7 @@ impl Control {
             wanted: VecDeque::new(),
             draw: OriginDraw { state: seed },
             out: VecDeque::new(),
+            restless: true,
             counts: Counts::default(),
             mutations: Mutations::default(),
         }
@@ -320,6 +335,7 @@ impl Control {
 
     /// Takes in one input. Drain [`Control::poll_output`] afterwards.
     pub fn handle<S: Slots>(&mut self, input: Input, store: &mut S) {
+        self.restless |= !matches!(input, Input::MayOpen(may_open) if may_open == self.may_open);
         match input {
             Input::Targets(targets) => {
                 self.targets = targets;
@@ -338,19 +354,27 @@ impl Control {
         }
     }
 
-    /// Looks at every slot for something to begin or to try again. Linear in the number of slots.
+    /// Looks at every slot for something to begin or to try again. Linear in the number of slots, and constant when the
+    /// last tick found nothing to do and nothing has happened since: it would find nothing again.
     pub fn tick<S: Slots>(&mut self, store: &mut S) {
+        if !core::mem::take(&mut self.restless) {
+            return;
+        }
+        let done = self.out.len();
         // Slots that no staying node holds come first: they are what a crash or an exit would lose.
         let absent = |control: &Control, slot: &Slot| control.role(*slot) == Role::Absent;
         let wanted = self.every_slot().filter(|slot| absent(self, slot) && self.targets.contains(*slot, self.me));
         let (last_copies, others): (Vec<_>, Vec<_>) = wanted.partition(|&slot| self.held_by_leavers_only(slot));
         self.wanted = last_copies.into_iter().chain(others).collect();
         for slot in self.every_slot() {
-            if !absent(self, &slot) {
+            if absent(self, &slot) {
+                self.update_route(slot);
+            } else {
                 self.consider(slot, store);
             }
         }
         self.begin_pulls(store);
+        self.restless = self.out.len() > done || self.slots.iter().any(SlotControl::is_busy);
     }
 
     /// The next thing to be done, in order.
@@ -416,6 +440,7 @@ impl Control {
             Body::Stopped { id, holds, pullers } => self.on_stopped(slot, from, id, holds, &pullers, store),
             Body::Refused { id } => self.on_refused(slot, id, store),
             Body::Acting => self.on_acting(slot, from, store),
+            Body::ActsNoMore => self.on_acts_no_more(slot, from),
             Body::BothStop => self.stop_acting(slot, store),
             Body::Register => self.on_register(slot, from, store),
             Body::Registered => self.on_registered(slot, from, store),

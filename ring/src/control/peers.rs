@@ -107,6 +107,8 @@ impl Control {
             let state = &mut self.slots[slot.index()];
             state.pullers.remove(peer);
             state.spared.remove(peer);
+            // If it still acts when the next session begins it says so.
+            state.acting = state.acting.filter(|&acting| acting != peer);
             state.repairs.retain(|&(_, source)| source != peer);
             // What its lane had to report may be lost with the session.
             state.gap = true;

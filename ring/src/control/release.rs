@@ -77,6 +77,9 @@ impl Control {
     /// Whether this node, if it acts, counts on enough copies without that peer's and without those that it spared before.
     /// While it is about to act another one may still do so, of which the peer has not asked: then nothing is spared.
     fn spares(&mut self, slot: Slot, peer: Peer) -> bool {
+        if self.mutations.releases_without_who_acts {
+            return true;
+        }
         if self.role(slot) != Role::Acting {
             return self.slots[slot.index()].acquire.is_none();
         }

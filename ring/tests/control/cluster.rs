@@ -297,6 +297,7 @@ impl Cluster {
             Body::Compare { answer: true, .. } => "compare: this is what I have, what have you?".into(),
             Body::Compare { answer: false, .. } => "compare: this is what I have".into(),
             Body::MayRelease { .. } => "may I forget it?".into(),
+            Body::ActsNoMore => "I act no more".into(),
             Body::MaySpare { .. } => "can you do without mine?".into(),
             Body::Release { granted: true, .. } => "forget it, I have all that you had".into(),
             Body::Release { granted: false, .. } => "keep it".into(),

@@ -2,6 +2,7 @@
 //! whoever leaves has left, and nobody asks for anything any more.
 
 use ring::{
+    id::Peer,
     replica::{Replica, Role},
     slot::Slot,
 };
@@ -55,6 +56,9 @@ fn settled(world: &World, slot: Slot) -> Result<Vec<&Replica<Model>>, Violation>
         at.copies.slots[slot.index()].role() == wanted
     });
     agree(world, slot, as_wanted, "has not settled")?;
+    let first = owners.first().map(|&owner| Peer(owner as u8));
+    let routed = world.nodes.iter().filter(|node| node.up).all(|node| node.route[slot.index()] == first);
+    agree(world, slot, routed, "is not found by everybody")?;
     Ok(owners.iter().map(|&owner| &world.nodes[owner].copies.slots[slot.index()]).collect())
 }
 

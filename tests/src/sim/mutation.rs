@@ -54,6 +54,8 @@ impl Mutation {
             ("fold omitted", control(|m| m.fold_ignored = true)),
             ("pullers not inherited", control(|m| m.pullers_not_inherited = true)),
             ("an attempt given up forgets its fetches", control(|m| m.given_up_attempt_forgets_fetches = true)),
+            ("who stops acting says nothing", control(|m| m.stops_without_a_word = true)),
+            ("release without asking who acts", control(|m| m.releases_without_who_acts = true)),
         ]
     }
 }
