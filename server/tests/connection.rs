@@ -294,6 +294,17 @@ async fn on_shutdown_a_command_behind_a_check_of_the_connection_is_answered() {
 }
 
 #[tokio::test]
+async fn what_a_web_page_sends_is_not_executed() {
+    let node = Node::start(&[], Port::Proxy, Bounds::default()).await;
+    for head in ["POST / HTTP/1.1\r\nContent-Type: text/plain\r\n", "Host: localhost:6379\r\n"] {
+        let mut stream = connect(&node).await;
+        stream.write_all(format!("{head}\r\nSET evil 1\r\n").as_bytes()).await.unwrap();
+        assert_eq!(rest(&mut stream).await, b"");
+    }
+    ask(&mut connect(&node).await, b"EXISTS evil\r\n", b":0\r\n").await;
+}
+
+#[tokio::test]
 async fn noise_is_answered_or_ended_and_the_node_goes_on() {
     let node = Node::simple().await;
     let mut seed = 0x9E37_79B9_7F4A_7C15u64;

@@ -204,6 +204,25 @@ fn of_two_nodes_with_one_identity_the_later_ends_and_the_first_serves_on() {
     assert!(cluster.node(first).connect().line("SET key value").is_ok_and(|reply| reply.is_ok()));
 }
 
+#[test]
+fn a_node_that_stood_still_and_was_replaced_ends() {
+    let mut cluster = cluster(2, &[("--replicas", "2")]);
+    let id = "ab".repeat(20);
+    let seeds: Vec<_> = cluster.running().iter().map(|node| node.peer()).collect();
+    let with_id = NodeOptions::new(node_binary!()).flag("--node-id", &id).seeds(&seeds);
+    let replaced = cluster.add(&with_id);
+    cluster.node(replaced).pause();
+    cluster.wait_until("missed", DEADLINE, |cluster| {
+        [0, 1].iter().all(|&node| cluster.node(node).figures().of("suspicions") > 0)
+    });
+    let next = cluster.add(&with_id);
+    cluster.node(replaced).resume();
+    let status = cluster.node(replaced).wait_exit(DEADLINE);
+    assert_eq!(status.code(), Some(2), "{}", cluster.node(replaced).stderr_tail());
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    assert!(cluster.node(next).connect().line("SET key value").is_ok_and(|reply| reply.is_ok()));
+}
+
 fn verify(cluster: &mut Cluster, states: &[&str]) {
     for state in states {
         let arguments = format!("--verify-only --connections 20 --pipeline 16 --quiet {state}");

@@ -264,7 +264,7 @@ impl SlotControl {
         self.pull.is_some()
             || self.acquire.is_some()
             || self.release.is_some()
-            || self.gap
+            || self.gap && self.role != Role::Absent
             || !self.repairs.is_empty()
             || self.role == Role::Pulling
     }

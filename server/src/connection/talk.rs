@@ -342,7 +342,7 @@ impl Talk {
     #[inline]
     fn execute_one(&mut self, request: &Request<'_>, now_unix_ms: u64, tally: &mut Tally) {
         let Some((number, command)) = self.router.table().find(request.arg(0)) else {
-            return self.router.refuse_unknown(&self.session, request, &mut self.output);
+            return self.router.refuse_unknown(&mut self.session, request, &mut self.output);
         };
         self.preparations = match command.run {
             Run::Node(_) => self.preparations.saturating_add(1),

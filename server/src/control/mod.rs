@@ -326,9 +326,11 @@ impl Task {
             Refusal::SameIdentity { .. } if self.routes.unserved() == SLOTS => {
                 self.give_way = Some(GiveWay(format!("peer at {address} {why}")));
             }
-            Refusal::IdentityTaken { .. } if self.routes.unserved() == SLOTS => {
+            // The ring goes on with another boot: this one has just come, or it stood still so long that it was replaced.
+            Refusal::IdentityTaken { .. } if self.sessions.is_empty() => {
                 let now_ms = self.now_ms();
-                let (since_ms, _) = self.identity_taken.unwrap_or((now_ms, now_ms));
+                let before = self.identity_taken.filter(|&(_, last_ms)| now_ms < last_ms + IDENTITY_TAKEN_MS);
+                let since_ms = before.map_or(now_ms, |(since_ms, _)| since_ms);
                 self.identity_taken = Some((since_ms, now_ms));
                 if now_ms >= since_ms + IDENTITY_TAKEN_MS {
                     self.give_way = Some(GiveWay(format!(

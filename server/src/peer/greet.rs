@@ -71,7 +71,7 @@ pub(super) async fn as_dialler(core: &Core, line: &mut Line, expect: Option<Node
     }
     let peer = theirs.node;
     if core.registry.taken_by_another_boot(peer, &theirs.boot) {
-        let proof = prove(core, &ours, &theirs);
+        let proof = prove_taken(core, &ours, &theirs);
         line.say(Body::Proof(wire::Proof { proof, lost: false, taken: true })).await.map_err(gone)?;
         // Whoever closes now may cut off what was just said; the acceptor closes when it has read it.
         let _ = line.hear().await;
@@ -84,11 +84,11 @@ pub(super) async fn as_dialler(core: &Core, line: &mut Line, expect: Option<Node
     prove_and_verify(core, line, &ours, theirs, lost).await
 }
 
-/// The dialler's proof alone.
-fn prove(core: &Core, ours: &Greeting, theirs: &Greeting) -> bytes::Bytes {
+/// The dialler's proof of having no use for the acceptor.
+fn prove_taken(core: &Core, ours: &Greeting, theirs: &Greeting) -> bytes::Bytes {
     let (dialler, acceptor) = (ours.transcript(), theirs.transcript());
     let transcript = Transcript { secret: core.secret(), dialler: &dialler, acceptor: &acceptor };
-    transcript.prove(Side::Dialler).to_vec().into()
+    transcript.prove(Side::Dialler, true).to_vec().into()
 }
 
 /// The dialler's proof, then the acceptor's.
@@ -107,12 +107,12 @@ async fn prove_and_verify(
         Miss::Gone(_) if core.registry.alive_with(peer).is_some() => Miss::Superseded(peer),
         miss => miss,
     };
-    let proof = transcript.prove(Side::Dialler).to_vec().into();
+    let proof = transcript.prove(Side::Dialler, false).to_vec().into();
     line.say(Body::Proof(wire::Proof { proof, lost, taken: false })).await.map_err(gone)?;
     let Body::Proof(wire::Proof { proof, taken, .. }) = line.hear().await.map_err(gone)? else {
         return Err(out_of_turn());
     };
-    if !transcript.verify(Side::Acceptor, &proof) {
+    if !transcript.verify(Side::Acceptor, taken, &proof) {
         return Err(Refusal::SecretDiffers.into());
     }
     if taken {
@@ -152,11 +152,11 @@ pub(super) async fn as_acceptor(core: &Core, line: &mut Line, from: &mut String)
     };
     let (dialler, acceptor) = (theirs.transcript(), ours.transcript());
     let transcript = Transcript { secret: core.secret(), dialler: &dialler, acceptor: &acceptor };
-    if !transcript.verify(Side::Dialler, &proof) {
+    if !transcript.verify(Side::Dialler, taken, &proof) {
         line.refuse(Silence::ProofRefused).await;
         return Err(Refusal::SecretDiffers.into());
     }
-    let proof = transcript.prove(Side::Acceptor).to_vec();
+    let proof = transcript.prove(Side::Acceptor, false).to_vec();
     if let Err(same) = ours.differs_in_identity(&theirs) {
         // The other boot must be able to believe it as well.
         line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false, taken: false })).await.map_err(gone)?;
@@ -166,7 +166,8 @@ pub(super) async fn as_acceptor(core: &Core, line: &mut Line, from: &mut String)
         return Err(Refusal::IdentityTaken { node: ours.node }.into());
     }
     if core.registry.taken_by_another_boot(theirs.node, &theirs.boot) {
-        line.say(Body::Proof(wire::Proof { proof: proof.into(), lost: false, taken: true })).await.map_err(gone)?;
+        let proof = transcript.prove(Side::Acceptor, true).to_vec().into();
+        line.say(Body::Proof(wire::Proof { proof, lost: false, taken: true })).await.map_err(gone)?;
         return Err(Refusal::IdentityClaimed { node: theirs.node }.into());
     }
     if let Some(held) = held.filter(|_| lost) {

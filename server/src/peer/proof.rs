@@ -53,14 +53,14 @@ pub(super) struct Transcript<'a> {
 }
 
 impl Transcript<'_> {
-    /// Proves the secret.
-    pub(super) fn prove(&self, side: Side) -> Proof {
-        finish(self.mac(side))
+    /// Proves the secret; `taken` says that there is no session for this boot, since that may end it.
+    pub(super) fn prove(&self, side: Side, taken: bool) -> Proof {
+        finish(self.mac(side, taken))
     }
 
     /// Whether the other side has proved it. Takes the same time whatever is wrong.
-    pub(super) fn verify(&self, side: Side, proof: &[u8]) -> bool {
-        self.mac(side).verify_slice(proof).is_ok()
+    pub(super) fn verify(&self, side: Side, taken: bool, proof: &[u8]) -> bool {
+        self.mac(side, taken).verify_slice(proof).is_ok()
     }
 
     /// The key of the session.
@@ -68,10 +68,12 @@ impl Transcript<'_> {
         SessionKey(finish(mac(self.secret, b"session", &[self.dialler, self.acceptor])))
     }
 
-    fn mac(&self, side: Side) -> Hmac<Sha256> {
-        let label: &[u8] = match side {
-            Side::Dialler => b"dialler",
-            Side::Acceptor => b"acceptor",
+    fn mac(&self, side: Side, taken: bool) -> Hmac<Sha256> {
+        let label: &[u8] = match (side, taken) {
+            (Side::Dialler, false) => b"dialler",
+            (Side::Acceptor, false) => b"acceptor",
+            (Side::Dialler, true) => b"dialler, taken",
+            (Side::Acceptor, true) => b"acceptor, taken",
         };
         mac(self.secret, label, &[self.dialler, self.acceptor])
     }
@@ -144,19 +146,22 @@ mod tests {
 
     #[test]
     fn a_proof_holds_for_its_greeting_its_secret_and_its_side_only() {
-        let proof = TRANSCRIPT.prove(Side::Dialler);
-        assert!(TRANSCRIPT.verify(Side::Dialler, &proof));
-        assert!(!TRANSCRIPT.verify(Side::Acceptor, &proof), "sent back to its author");
+        let proof = TRANSCRIPT.prove(Side::Dialler, false);
+        assert!(TRANSCRIPT.verify(Side::Dialler, false, &proof));
+        assert!(!TRANSCRIPT.verify(Side::Acceptor, false, &proof), "sent back to its author");
+        assert!(!TRANSCRIPT.verify(Side::Dialler, true, &proof), "made to say something else");
         for other in [
             Transcript { secret: b"Secret", ..TRANSCRIPT },
             Transcript { secret: b"", ..TRANSCRIPT },
             Transcript { dialler: b"hell", acceptor: b"ohi", ..TRANSCRIPT },
             Transcript { dialler: b"hi", acceptor: b"hello", ..TRANSCRIPT },
         ] {
-            assert!(!other.verify(Side::Dialler, &proof));
+            assert!(!other.verify(Side::Dialler, false, &proof));
             assert_ne!(other.key().name(), TRANSCRIPT.key().name());
         }
-        assert!(!TRANSCRIPT.verify(Side::Dialler, &proof[..31]) && !TRANSCRIPT.verify(Side::Dialler, b""));
+        assert!(
+            !TRANSCRIPT.verify(Side::Dialler, false, &proof[..31]) && !TRANSCRIPT.verify(Side::Dialler, false, b"")
+        );
     }
 
     #[test]

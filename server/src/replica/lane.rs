@@ -29,7 +29,8 @@ use ring::{
     fold::Fold,
     id::{Origin, Peer},
     replica::Digest,
-    slot::Slot,
+    slot::{SLOTS, Slot},
+    slot_set::SlotSet,
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -55,7 +56,7 @@ const FRAME_BYTES: usize = 1 << 20;
 /// The largest record: a value of 512 MiB with its key and a head.
 const MOST_RECORD_BYTES: usize = 1100 << 20;
 
-/// While slots do not count their state is told again this often.
+/// While slots do not count it is looked this often whether one does now, and told if so.
 const RECHECK: Duration = Duration::from_millis(20);
 
 /// How long effects wait for others if nobody waits for them, and how far acknowledgements are apart.
@@ -166,8 +167,13 @@ impl Lane {
         to: mpsc::Sender<Frame>,
         unacknowledged: &Unacknowledged,
     ) -> String {
-        let mut incoming =
-            Incoming { lane: self, pending: BytesMut::new(), not_counting: Vec::new(), taken_in: 0, acknowledged: 0 };
+        let mut incoming = Incoming {
+            lane: self,
+            pending: BytesMut::new(),
+            not_counting: SlotSet::new(SLOTS),
+            taken_in: 0,
+            acknowledged: 0,
+        };
         let mut recheck = interval(RECHECK);
         let mut gathered = interval(GATHER_ACKS);
         gathered.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,7 +190,7 @@ impl Lane {
                     Some(Frame { kind, .. }) => return format!("the peer sent a frame of unknown kind {kind}"),
                 },
                 _ = gathered.tick(), if incoming.acknowledged < incoming.taken_in => Ok(true),
-                _ = recheck.tick(), if !incoming.not_counting.is_empty() => Ok(true),
+                _ = recheck.tick(), if !incoming.not_counting.is_empty() => Ok(incoming.recheck()),
             };
             let is_due = match answered {
                 Ok(is_due) => is_due,
@@ -241,7 +247,7 @@ struct Incoming {
     /// The beginning of a record that goes on in the next frame.
     pending: BytesMut,
     /// Slots that took in an effect and do not count yet.
-    not_counting: Vec<Slot>,
+    not_counting: SlotSet,
     /// The last batch that is taken in as a whole.
     taken_in: u64,
     /// The last one that was acknowledged.
@@ -321,14 +327,24 @@ impl Incoming {
     }
 
     fn note(&mut self, slot: Slot, counts: bool) {
-        if !counts && !self.not_counting.contains(&slot) {
-            self.not_counting.push(slot);
+        if !counts {
+            self.not_counting.insert(slot);
         }
     }
 
-    fn acknowledgement(&mut self) -> Frame {
+    /// Whether a copy that did not count does now.
+    fn recheck(&mut self) -> bool {
         let store = &self.lane.store;
-        self.not_counting.retain(|&slot| !store.with_replica(slot, |copy| copy.counts()));
+        let counts: Vec<Slot> =
+            self.not_counting.iter().filter(|&slot| store.with_replica(slot, |copy| copy.counts())).collect();
+        for &slot in &counts {
+            self.not_counting.remove(slot);
+        }
+        !counts.is_empty()
+    }
+
+    fn acknowledgement(&mut self) -> Frame {
+        self.recheck();
         self.acknowledged = self.taken_in;
         let payload = self.not_counting.iter().flat_map(|slot| slot.number().to_le_bytes()).collect();
         Frame { kind: ACK, id: self.taken_in, payload }

@@ -26,7 +26,7 @@ mod wait;
 mod walk;
 
 use std::sync::{
-    Arc,
+    Arc, Once,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -201,8 +201,14 @@ impl Router {
         }
     }
 
-    /// Answers a request for a command that there is not.
-    pub fn refuse_unknown(&self, session: &Session, request: &Request<'_>, out: &mut Output) {
+    /// Answers a request for a command that there is not. A web page can make a browser send any lines to this port, behind
+    /// those of HTTP; so nothing that comes behind them is executed, as in Redis.
+    pub fn refuse_unknown(&self, session: &mut Session, request: &Request<'_>, out: &mut Output) {
+        if ["post", "host:"].iter().any(|name| request.arg(0).eq_ignore_ascii_case(name.as_bytes())) {
+            static WARN: Once = Once::new();
+            WARN.call_once(|| tracing::warn!("HTTP on a port for clients: such connections are closed"));
+            return session.close();
+        }
         out.reply(unknown_command(request), session.protocol());
     }
 
