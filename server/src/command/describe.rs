@@ -44,7 +44,7 @@ pub(super) fn command(context: &Context<'_>, request: &Request<'_>) -> Reply<'st
         (b"count", _) => wrong_arity("command|count"),
         (b"info", 2) => Reply::Array(table.commands().iter().map(|command| info(command)).collect()),
         (b"info", _) => {
-            let one = |name| table.find(name).map_or(Reply::NullArray, |(_, command)| info(command));
+            let one = |name| table.find(name).map_or(Reply::Null, |(_, command)| info(command));
             Reply::Array(request.args_from(2).map(one).collect())
         }
         (b"list", _) => list(context, request),

@@ -44,13 +44,20 @@ pub(super) async fn listen(core: Arc<Core>, listener: TcpListener) {
     let (sockets, accepted) = mpsc::channel(16);
     core.spawn(accept::serve(core.clone(), accepted));
     let places = Arc::new(Semaphore::new(STRANGERS));
+    // A stranger who comes again and again must not fill the log: one line until there is room again.
+    let mut was_full = false;
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 let Ok(permit) = places.clone().try_acquire_owned() else {
-                    tracing::warn!("closed a connection from {address}: {STRANGERS} others have not proved themselves");
+                    if !std::mem::replace(&mut was_full, true) {
+                        tracing::warn!(
+                            "closes connections from now on, first {address}: {STRANGERS} others have not proved themselves"
+                        );
+                    }
                     continue;
                 };
+                was_full = false;
                 let (shared, sockets) = (core.clone(), sockets.clone());
                 core.spawn(async move { admit(shared, stream, address, permit, sockets).await });
             }
