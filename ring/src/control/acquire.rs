@@ -21,7 +21,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Body, Control, FetchId, Output, Slots};
+use super::{Body, Control, FetchId, Output, Slots, Urgency};
 use crate::{
     id::{NodeId, Peer, PeerSet},
     replica::{Digest, Joined, Role},
@@ -154,7 +154,7 @@ impl Control {
         acquire.answers.extend(holds.map(|theirs| (from, theirs)));
         let mine = store.with(slot, |replica| replica.digest());
         if holds.is_some_and(|theirs| theirs != mine) && !self.mutations.acquire_without_join {
-            let fetch = self.fetch(slot, from, store);
+            let fetch = self.fetch(slot, from, Urgency::Served, store);
             if let Some(acquire) = &mut self.slots[slot.index()].acquire {
                 acquire.joining.push((fetch, from));
             }

@@ -5,7 +5,7 @@
 //! different ones. Where a digest differs the receiver sends its whole context; who lacks something fetches the other's snapshot, and says
 //! so the other way round. Contexts make the exchange exact: no tree of hashes, no list of keys.
 
-use super::{Body, Control, FetchId, Output, Slots};
+use super::{Body, Control, FetchId, Output, Slots, Urgency};
 use crate::{
     context::SlotContext,
     fold::Fold,
@@ -65,7 +65,7 @@ impl Control {
         if under_way || !state.role.holds() || !self.peers.in_session(from) {
             return;
         }
-        let fetch = self.fetch(slot, from, store);
+        let fetch = self.fetch(slot, from, Urgency::Usual, store);
         self.slots[slot.index()].repairs.push((fetch, from));
     }
 

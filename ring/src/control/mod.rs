@@ -150,6 +150,8 @@ pub enum Output {
         from: Peer,
         /// The tenure of the copy that it is for.
         origin: Origin,
+        /// Whether it may wait for others.
+        urgency: Urgency,
     },
     /// Append the digest of the slot to the lane to this peer, in order with the effects.
     CompareRecord {
@@ -172,6 +174,15 @@ pub enum Output {
         /// Where to.
         to: Option<Peer>,
     },
+}
+
+/// Whether a snapshot may wait for others that were asked for before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Urgency {
+    /// It fills or mends a copy of a slot that is served meanwhile.
+    Usual,
+    /// The slot is served when it is in, and until then by nobody.
+    Served,
 }
 
 /// Rules that can be put out of force, so that the simulator can show that it would notice.
@@ -527,13 +538,13 @@ impl Control {
     }
 
     /// Asks for a snapshot of the slot.
-    fn fetch<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) -> FetchId {
+    fn fetch<S: Slots>(&mut self, slot: Slot, from: Peer, urgency: Urgency, store: &mut S) -> FetchId {
         let fetch = FetchId::new(self.new_id(), slot);
         let origin = store.with(slot, |replica| {
             replica.ask(from);
             replica.origin()
         });
-        self.out.push_back(Output::Fetch { fetch, slot, from, origin });
+        self.out.push_back(Output::Fetch { fetch, slot, from, origin, urgency });
         fetch
     }
 

@@ -19,7 +19,7 @@
 //! A slot that nobody holds is opened empty by the first of its targets, once every member that slots are placed on is
 //! in session and none of them is ready for it.
 
-use super::{Body, Control, FetchId, Slots};
+use super::{Body, Control, FetchId, Slots, Urgency};
 use crate::{
     id::{NodeId, Peer},
     replica::{Joined, Role},
@@ -185,7 +185,7 @@ impl Control {
     }
 
     fn pull_snapshot<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
-        let fetch = self.fetch(slot, from, store);
+        let fetch = self.fetch(slot, from, Urgency::Usual, store);
         if let Some(pull) = &mut self.slots[slot.index()].pull {
             pull.fetch = Some((fetch, from));
         }

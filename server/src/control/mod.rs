@@ -23,7 +23,7 @@ mod views;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ use ring::{
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 use self::{
@@ -74,7 +74,7 @@ const COMPARE_EVERY_MS: u64 = 10_000;
 /// A node whose identity another one has gives up after this time: a former boot of it ends its sessions sooner.
 const IDENTITY_TAKEN_MS: u64 = 3_000;
 /// How many slots are pulled at a time.
-const MOST_PULLS: usize = 64;
+const MOST_PULLS: usize = 512;
 /// How many things are taken in before the outputs are carried out.
 const BATCH: usize = 256;
 
@@ -259,34 +259,38 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         clock: parts.clock,
     };
     task.refresh_view();
-    let mut ticks = interval(Duration::from_millis(TICK_MS));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Instant::now();
     let mut asked_to_leave = false;
     loop {
         tokio::select! {
             biased;
-            _ = ticks.tick() => task.tick(),
-            Some(event) = events.recv() => task.peer_event(event),
-            Some((session, frame)) = framed.recv() => {
-                task.frame(session, &frame);
-                for _ in 0..BATCH {
-                    let Ok((session, frame)) = framed.try_recv() else { break };
-                    task.frame(session, &frame);
-                }
+            () = sleep_until(due) => {
+                task.tick();
+                // Counted from the end: a tick that takes long never follows upon itself.
+                due = Instant::now() + Duration::from_millis(TICK_MS);
             }
-            Some(report) = reported.recv() => {
-                task.report(report);
-                for _ in 0..BATCH {
-                    let Ok(report) = reported.try_recv() else { break };
-                    task.report(report);
-                }
-            }
-            Some(peer) = overflows.recv() => task.overflowed(peer),
-            Some(addresses) = found.recv() => task.seeds_found(addresses),
             left = leave.wait_for(|leave| *leave), if !asked_to_leave => {
                 drop(left);
                 asked_to_leave = true;
                 task.start_leaving();
+            }
+            Some(event) = events.recv() => task.peer_event(event),
+            Some(peer) = overflows.recv() => task.overflowed(peer),
+            Some(addresses) = found.recv() => task.seeds_found(addresses),
+            Some((session, frame)) = framed.recv() => task.frame(session, &frame),
+            Some(report) = reported.recv() => task.report(report),
+        }
+        // Of each as many, so that none of them waits for the other to be empty.
+        for _ in 0..BATCH {
+            let (frame, report) = (framed.try_recv().ok(), reported.try_recv().ok());
+            if frame.is_none() && report.is_none() {
+                break;
+            }
+            if let Some((session, frame)) = frame {
+                task.frame(session, &frame);
+            }
+            if let Some(report) = report {
+                task.report(report);
             }
         }
         task.carry_out();
@@ -298,6 +302,9 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
             tokio::time::sleep(Duration::from_millis(100)).await;
             return ended;
         }
+        // The streams of all sessions are read and written by this thread. Without this they would not be while there
+        // is always something to do here: a busy node would hear nobody and suspect everybody.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -372,6 +379,12 @@ impl Task {
         self.ticks += 1;
         let now_ms = self.now_ms();
         self.send_everybody(HEARTBEAT, &bytes::Bytes::new());
+        // Heard is who sent something, taken in already or not: how far behind this task is says nothing of a peer.
+        for active in self.sessions.values() {
+            if active.heard.swap(false, Ordering::Relaxed) {
+                self.suspicion.handle(suspicion::Input::Heard(active.node), now_ms);
+            }
+        }
         self.suspicion.handle(suspicion::Input::Tick, now_ms);
         while let Some(output) = self.suspicion.poll_output() {
             match output {
@@ -453,17 +466,14 @@ impl Task {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Send { to, message } => {
-                    if let Some(active) = self.sessions.get_mut(&to)
-                        && !active.say(&message)
-                    {
-                        let session = active.id;
-                        self.end_session(session, "the peer does not take what it is sent");
+                    if let Some(active) = self.sessions.get_mut(&to) {
+                        active.say(&message);
                     }
                 }
-                Output::Fetch { fetch, slot, from, origin } => {
+                Output::Fetch { fetch, slot, from, origin, urgency } => {
                     if let Some(active) = self.sessions.get(&from) {
                         // The bulk task ends with the session, and then nothing is waited for.
-                        let _ = active.ask.send(bulk::request(fetch, slot, origin, &active.fetches));
+                        let _ = active.ask.send(bulk::request((fetch, urgency), slot, origin, &active.fetches));
                     }
                 }
                 Output::CompareRecord { slot, to } => {
@@ -480,9 +490,9 @@ impl Task {
             self.life.slots_moved(self.machine.counts());
             self.routes.announce();
         }
-        self.flush_messages();
         self.gossip.say_ready();
         self.push_news();
+        self.flush();
     }
 
     /// Slots that nobody holds may be opened empty when everybody who should hold one is here to say that he does not.

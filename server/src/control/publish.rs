@@ -20,13 +20,18 @@ use crate::{
 /// How often clients are told of changes of the ring.
 const PUBLISH_EVERY_MS: u64 = 250;
 
+/// A picture is of all slots. While slots move it changes all the time, and making it may take a tenth of the time of
+/// the thread that moves them: on a machine with too much to do clients are told later, and slots move on.
+const PUBLISH_SHARE: u64 = 10;
+
 /// Nobody is sent to a slot's new acting node before it has been that for so long: a client that is sent away asks any
 /// node for all slots, and by then every node tells the same.
 const SETTLED_MS: u64 = 1_000;
 
 /// What was published last.
 pub(super) struct Published {
-    at_ms: u64,
+    /// Not before this time, unless somebody waits for it.
+    next_ms: u64,
     /// What it was made from: while that is the same, so is the picture.
     from: Option<From>,
     /// Per slot who acts, and since when.
@@ -38,7 +43,7 @@ pub(super) struct Published {
 impl Default for Published {
     fn default() -> Published {
         let acting = vec![(Where::Nowhere, 0); SLOTS].into();
-        Published { at_ms: 0, from: None, acting, settles_ms: None }
+        Published { next_ms: 0, from: None, acting, settles_ms: None }
     }
 }
 
@@ -47,7 +52,7 @@ impl Task {
     /// so changes are collected for a while, unless somebody waits for them.
     pub(super) fn publish(&mut self, at_once: bool) {
         let now_ms = self.now_ms();
-        if !at_once && now_ms < self.published.at_ms + PUBLISH_EVERY_MS {
+        if !at_once && now_ms < self.published.next_ms {
             return;
         }
         let connected: BTreeSet<NodeId> =
@@ -86,7 +91,9 @@ impl Task {
         }
         let picture = self.table.as_ref().map(|table| describe::table(table)).unwrap_or_default();
         self.topologies.publish(topology.with_readiness(is_ready).with_picture(picture));
-        (self.published.at_ms, self.published.from, self.published.settles_ms) = (now_ms, Some(from), settles_ms);
+        let took_ms = self.now_ms() - now_ms;
+        self.published.next_ms = now_ms + PUBLISH_EVERY_MS.max(PUBLISH_SHARE * took_ms);
+        (self.published.from, self.published.settles_ms) = (Some(from), settles_ms);
     }
 }
 

@@ -5,9 +5,12 @@
 //! there behind our own delta, when the peer's machine has heard of us. Lane and bulk stream are read from then on only:
 //! the machine would take what they bring for the last words of a peer that is gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -19,7 +22,10 @@ use ring::{
     slot_set::SlotSet,
     suspicion,
 };
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::AbortHandle,
+};
 
 use super::{
     Task,
@@ -41,6 +47,10 @@ const MESSAGES: u8 = 4;
 /// Messages of a batch are collected up to this size before they become a frame.
 const MESSAGES_BYTES: usize = 128 << 10;
 
+/// So much may wait for a peer that does not take what it is sent; beyond it the session ends. All roles of all slots
+/// are told in about one mebibyte.
+const WAITING_BYTES: usize = 16 << 20;
+
 /// A session that is up.
 pub(super) struct Active {
     pub(super) id: SessionId,
@@ -50,12 +60,18 @@ pub(super) struct Active {
     pub(super) peer: Peer,
     /// The streams that are not read yet, since the peer's first delta is not in.
     unread: Option<Unread>,
+    /// Something arrived since the last look.
+    pub(super) heard: Arc<AtomicBool>,
     /// The machine was told that the session is over: what this node has taken in counts no more.
     is_over: Arc<AtomicBool>,
     pub(super) ask: mpsc::UnboundedSender<Frame>,
     pub(super) fetches: Fetches,
     control: mpsc::Sender<Frame>,
+    /// The batch of messages that is being put together.
     outgoing: Vec<u8>,
+    /// Frames that the stream did not take yet, and how much memory they hold.
+    waiting: VecDeque<Frame>,
+    waiting_bytes: usize,
     tasks: Vec<AbortHandle>,
 }
 
@@ -78,22 +94,48 @@ impl Active {
         self.unread.is_none()
     }
 
-    /// Sends a frame; false if the peer does not take what it is sent.
-    fn send(&self, kind: u8, payload: Bytes) -> bool {
-        self.control.try_send(Frame { kind, id: 0, payload }).is_ok()
+    /// Sends a frame, behind everything that waits already.
+    fn send(&mut self, kind: u8, payload: Bytes) {
+        self.end_batch();
+        self.put(Frame { kind, id: 0, payload });
     }
 
-    /// Puts a message into the batch; false if the peer does not take what it is sent.
-    pub(super) fn say(&mut self, message: &Message) -> bool {
+    /// Puts a message into the batch.
+    pub(super) fn say(&mut self, message: &Message) {
         message.encode(&mut self.outgoing);
-        self.outgoing.len() < MESSAGES_BYTES || self.flush()
+        if self.outgoing.len() >= MESSAGES_BYTES {
+            self.end_batch();
+        }
     }
 
-    fn flush(&mut self) -> bool {
-        self.outgoing.is_empty() || {
+    fn end_batch(&mut self) {
+        if !self.outgoing.is_empty() {
             let payload = std::mem::take(&mut self.outgoing).into();
-            self.send(MESSAGES, payload)
+            self.put(Frame { kind: MESSAGES, id: 0, payload });
         }
+    }
+
+    fn put(&mut self, frame: Frame) {
+        self.waiting_bytes += frame.payload.len() + size_of::<Frame>();
+        self.waiting.push_back(frame);
+    }
+
+    /// Sends what waits as far as the stream takes it. A peer that is slow is waited for, until too much waits for it:
+    /// whether it is there at all suspicion decides. False: too much waits, or the stream is gone.
+    fn flush(&mut self) -> bool {
+        self.end_batch();
+        while let Some(frame) = self.waiting.pop_front() {
+            let bytes = frame.payload.len() + size_of::<Frame>();
+            match self.control.try_send(frame) {
+                Ok(()) => self.waiting_bytes -= bytes,
+                Err(TrySendError::Full(frame)) => {
+                    self.waiting.push_front(frame);
+                    break;
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        self.waiting_bytes <= WAITING_BYTES
     }
 }
 
@@ -123,19 +165,23 @@ impl Task {
             rate: self.rate.subscribe(),
         };
         let unread = Unread { lane: (lane, session.lane), bulk: (bulk, session.bulk), asked };
-        let pump = tokio::spawn(pump(session.id, session.control.receive, self.frames.clone()));
-        let active = Active {
+        let heard = Arc::<AtomicBool>::default();
+        let pump = tokio::spawn(pump(session.id, session.control.receive, heard.clone(), self.frames.clone()));
+        let mut active = Active {
             id: session.id,
             node: session.peer,
             incarnation: session.incarnation,
             address: session.address,
             peer,
             unread: Some(unread),
+            heard,
             is_over,
             ask,
             fetches: Fetches::default(),
             control: session.control.send,
             outgoing: Vec::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
             tasks: vec![pump.abort_handle()],
         };
         self.dialling.met(active.node);
@@ -201,8 +247,7 @@ impl Task {
 
     pub(super) fn frame(&mut self, session: SessionId, frame: &Frame) {
         let Some(active) = self.sessions.values().find(|active| active.id == session) else { return };
-        let (peer, node) = (active.peer, active.node);
-        self.suspicion.handle(suspicion::Input::Heard(node), self.now_ms());
+        let peer = active.peer;
         let done = match frame.kind {
             HEARTBEAT => Ok(()),
             DIGEST => self.digest(peer, &frame.payload),
@@ -260,16 +305,13 @@ impl Task {
     }
 
     pub(super) fn send(&mut self, to: Peer, kind: u8, payload: Bytes) {
-        let Some(active) = self.sessions.get(&to) else { return };
-        if !active.send(kind, payload) {
-            let session = active.id;
-            self.end_session(session, "the peer does not take what it is sent");
+        if let Some(active) = self.sessions.get_mut(&to) {
+            active.send(kind, payload);
         }
     }
 
     pub(super) fn send_everybody(&mut self, kind: u8, payload: &Bytes) {
-        let peers: Vec<Peer> = self.sessions.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.send(peer, kind, payload.clone()));
+        self.sessions.values_mut().for_each(|active| active.send(kind, payload.clone()));
     }
 
     /// What this node has newly said goes to everybody at once.
@@ -291,7 +333,8 @@ impl Task {
         }
     }
 
-    pub(super) fn flush_messages(&mut self) {
+    /// Sends what was said since the last time, in the order in which it was said.
+    pub(super) fn flush(&mut self) {
         let stuck: Vec<SessionId> =
             self.sessions.values_mut().filter_map(|active| (!active.flush()).then_some(active.id)).collect();
         for session in stuck {
@@ -301,8 +344,14 @@ impl Task {
 }
 
 /// Brings what a peer says to the one queue of the control task.
-async fn pump(session: SessionId, mut from: mpsc::Receiver<Frame>, to: mpsc::Sender<(SessionId, Frame)>) {
+async fn pump(
+    session: SessionId,
+    mut from: mpsc::Receiver<Frame>,
+    heard: Arc<AtomicBool>,
+    to: mpsc::Sender<(SessionId, Frame)>,
+) {
     while let Some(frame) = from.recv().await {
+        heard.store(true, Ordering::Relaxed);
         if to.send((session, frame)).await.is_err() {
             return;
         }

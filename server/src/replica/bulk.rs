@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   request  id: fetch, payload: slot          chunk  id: fetch, payload: bytes of the snapshot
-//!   end      id: fetch                         none   id: fetch: the slot is not held here
+//!   urgent   id: fetch, payload: slot          end    id: fetch
+//!                                              none   id: fetch: the slot is not held here
 //! ```
 //!
 //! Requests of a peer are answered one after the other by a task of their own, so that reading never waits for
-//! writing: two nodes that send each other snapshots cannot block each other.
+//! writing: two nodes that send each other snapshots cannot block each other. While somebody waits to act for a slot
+//! nobody serves it, so what that takes overtakes everything else, between any two chunks of it, and at any rate.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,27 +16,31 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ring::{
     codec::{Malformed, Reader},
-    control::{FetchId, Input},
+    control::{FetchId, Input, Urgency},
     id::Origin,
     replica::Joined,
     slot::Slot,
 };
 use tokio::{
-    sync::{mpsc, watch},
-    time::{Duration, sleep},
+    sync::{
+        mpsc::{self, error::TryRecvError},
+        watch,
+    },
+    time::{Duration, Instant, timeout_at},
 };
 
 use super::{Report, Reports};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{SnapshotReader, Store},
+    store::{Chunks, SnapshotReader, Store},
 };
 
 const REQUEST: u8 = 1;
 const CHUNK: u8 = 2;
 const END: u8 = 3;
 const NONE: u8 = 4;
+const URGENT: u8 = 5;
 
 /// How many requests of a peer wait at most: one a slot and a repair of each beside it.
 const MOST_REQUESTS: usize = 2 * ring::slot::SLOTS;
@@ -73,34 +79,36 @@ pub struct Bulk {
 }
 
 /// Asks for a snapshot.
-pub fn request(fetch: FetchId, slot: Slot, origin: Origin, fetches: &Fetches) -> Frame {
+pub fn request((fetch, urgency): (FetchId, Urgency), slot: Slot, origin: Origin, fetches: &Fetches) -> Frame {
     let reader = SnapshotReader::new(MOST_SNAPSHOT_BYTES);
     fetches.0.lock().insert(fetch, Wanted { slot, origin, reader });
-    Frame { kind: REQUEST, id: fetch.0, payload: Bytes::copy_from_slice(&slot.number().to_le_bytes()) }
+    let kind = match urgency {
+        Urgency::Usual => REQUEST,
+        Urgency::Served => URGENT,
+    };
+    Frame { kind, id: fetch.0, payload: Bytes::copy_from_slice(&slot.number().to_le_bytes()) }
 }
 
 impl Bulk {
     /// Answers and takes in until the session ends. What `ask` gives is sent as well.
     pub async fn run(self, half: Half, ask: mpsc::UnboundedReceiver<Frame>, fetches: Fetches) {
-        let (queue, requests) = mpsc::channel(MOST_REQUESTS);
+        let (usual, usuals) = mpsc::channel(MOST_REQUESTS);
+        let (urgent, urgents) = mpsc::channel(MOST_REQUESTS);
+        let answers = Answers { bulk: self.clone(), to: half.send.clone(), urgents };
         let why = tokio::select! {
-            why = self.clone().receive(half.receive, queue, fetches) => why,
-            why = self.clone().answer(requests, half.send.clone()) => why,
+            why = self.clone().receive(half.receive, Queues { usual, urgent }, fetches) => why,
+            _ = answers.run(usuals) => CLOSED.to_owned(),
             why = pass_on(ask, half.send) => why,
         };
         // A control task that is gone has no use for it.
         let _ = self.reports.send(Report::Broken(self.session, why)).await;
     }
 
-    async fn receive(
-        self,
-        mut from: mpsc::Receiver<Frame>,
-        queue: mpsc::Sender<(u64, Slot)>,
-        fetches: Fetches,
-    ) -> String {
+    async fn receive(self, mut from: mpsc::Receiver<Frame>, queues: Queues, fetches: Fetches) -> String {
         while let Some(frame) = from.recv().await {
             let done = match frame.kind {
-                REQUEST => Reader::new(&frame.payload).slot().and_then(|slot| {
+                REQUEST | URGENT => Reader::new(&frame.payload).slot().and_then(|slot| {
+                    let queue = if frame.kind == URGENT { &queues.urgent } else { &queues.usual };
                     let room = queue.try_send((frame.id, slot));
                     room.map_err(|_| Malformed("more requests than slots")).map(|()| None)
                 }),
@@ -119,7 +127,7 @@ impl Bulk {
                 Err(error) => return error.to_string(),
             }
         }
-        "the bulk stream is closed".to_owned()
+        CLOSED.to_owned()
     }
 
     fn install(&self, fetch: FetchId, fetches: &Fetches) -> Result<Option<(FetchId, Option<Joined>)>, Malformed> {
@@ -132,28 +140,6 @@ impl Bulk {
         Ok(Some((fetch, joined)))
     }
 
-    async fn answer(self, mut requests: mpsc::Receiver<(u64, Slot)>, to: mpsc::Sender<Frame>) -> String {
-        while let Some((id, slot)) = requests.recv().await {
-            let snapshot = self.store.with_replica(slot, |copy| copy.role().holds().then(|| copy.snapshot()));
-            let kind = if snapshot.is_some() { END } else { NONE };
-            if let Some((seen, entries)) = snapshot {
-                for payload in entries.chunks(slot, &seen) {
-                    let pause = self.pause_for(payload.len());
-                    if to.send(Frame { kind: CHUNK, id, payload }).await.is_err() {
-                        break;
-                    }
-                    if !pause.is_zero() {
-                        sleep(pause).await;
-                    }
-                }
-            }
-            if to.send(Frame { kind, id, payload: Bytes::new() }).await.is_err() {
-                break;
-            }
-        }
-        "the bulk stream is closed".to_owned()
-    }
-
     /// How long sending that much takes at the rate. Pauses below a millisecond are not worth a timer.
     fn pause_for(&self, bytes: usize) -> Duration {
         let Some(rate) = *self.rate.borrow() else { return Duration::ZERO };
@@ -162,13 +148,88 @@ impl Bulk {
     }
 }
 
+/// Requests of the peer, by how long they may wait.
+struct Queues {
+    usual: mpsc::Sender<Request>,
+    urgent: mpsc::Sender<Request>,
+}
+
+/// The fetch and the slot.
+type Request = (u64, Slot);
+
+/// Sends what the peer asks for.
+struct Answers {
+    bulk: Bulk,
+    to: mpsc::Sender<Frame>,
+    urgents: mpsc::Receiver<Request>,
+}
+
+impl Answers {
+    /// Works until the stream is closed.
+    async fn run(mut self, mut usuals: mpsc::Receiver<Request>) -> Result<(), Closed> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(request) = self.urgents.recv() => self.send_urgent(request).await?,
+                Some(request) = usuals.recv() => self.send_usual(request).await?,
+                else => return Err(Closed),
+            }
+        }
+    }
+
+    async fn send_urgent(&self, (id, slot): Request) -> Result<(), Closed> {
+        let snapshot = self.snapshot(slot);
+        let kind = if snapshot.is_some() { END } else { NONE };
+        for payload in snapshot.into_iter().flatten() {
+            self.send(CHUNK, id, payload).await?;
+        }
+        self.send(kind, id, Bytes::new()).await
+    }
+
+    async fn send_usual(&mut self, (id, slot): Request) -> Result<(), Closed> {
+        let snapshot = self.snapshot(slot);
+        let kind = if snapshot.is_some() { END } else { NONE };
+        for payload in snapshot.into_iter().flatten() {
+            let go_on = Instant::now() + self.bulk.pause_for(payload.len());
+            self.send(CHUNK, id, payload).await?;
+            while let Some(request) = self.next_urgent(go_on).await {
+                self.send_urgent(request).await?;
+            }
+        }
+        self.send(kind, id, Bytes::new()).await
+    }
+
+    /// What has come up to that time.
+    async fn next_urgent(&mut self, until: Instant) -> Option<Request> {
+        match self.urgents.try_recv() {
+            Err(TryRecvError::Empty) if Instant::now() < until => timeout_at(until, self.urgents.recv()).await.ok()?,
+            request => request.ok(),
+        }
+    }
+
+    fn snapshot(&self, slot: Slot) -> Option<Chunks> {
+        let store = &self.bulk.store;
+        let taken = store.with_replica(slot, |copy| copy.role().holds().then(|| copy.snapshot()));
+        taken.map(|(seen, entries)| entries.chunks(slot, &seen))
+    }
+
+    async fn send(&self, kind: u8, id: u64, payload: Bytes) -> Result<(), Closed> {
+        self.to.send(Frame { kind, id, payload }).await.map_err(|_| Closed)
+    }
+}
+
+/// The stream is gone.
+struct Closed;
+
+const CLOSED: &str = "the bulk stream is closed";
+
 async fn pass_on(mut ask: mpsc::UnboundedReceiver<Frame>, to: mpsc::Sender<Frame>) -> String {
     while let Some(frame) = ask.recv().await {
         if to.send(frame).await.is_err() {
             break;
         }
     }
-    "the bulk stream is closed".to_owned()
+    CLOSED.to_owned()
 }
 
 impl Fetches {

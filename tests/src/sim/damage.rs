@@ -221,7 +221,7 @@ impl World {
             }
             // The receiving ends of its streams learn of it last.
             if !self.nodes[other].up || !self.network.is_up(at, other) {
-                for stream in [Stream::Lane, Stream::Bulk] {
+                for stream in [Stream::Lane, Stream::Bulk, Stream::Urgent] {
                     while let Some(packet) = self.network.take_from(other, at, stream) {
                         self.deliver(other, at, packet);
                     }

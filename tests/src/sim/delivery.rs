@@ -71,9 +71,9 @@ impl World {
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
             Output::Send { to, message } => self.send(at, to.index(), Stream::Control, Packet::Control(message)),
-            Output::Fetch { fetch, slot, from, origin } => {
+            Output::Fetch { fetch, slot, from, origin, urgency } => {
                 self.counts.fetches += 1;
-                self.send(at, from.index(), Stream::Bulk, Packet::Fetch { fetch, slot, origin });
+                self.send(at, from.index(), Stream::of(urgency), Packet::Fetch { fetch, slot, origin, urgency });
             }
             Output::CompareRecord { slot, to } => {
                 let digest = self.nodes[at].copies.slots[slot.index()].digest();
@@ -125,7 +125,7 @@ impl World {
             let (from, to, stream) = self.network.ends(pick);
             let takes_in = match stream {
                 Stream::Control => self.decides(to),
-                Stream::Lane | Stream::Bulk | Stream::Acks => self.runs(to),
+                Stream::Lane | Stream::Bulk | Stream::Urgent | Stream::Acks => self.runs(to),
             };
             let waits = self.nodes[to].up && !takes_in;
             let is_early = stream != Stream::Control && self.network.begins(from, to);
@@ -162,11 +162,12 @@ impl World {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
             }
             Packet::Ack { position, not_counting } => self.deliver_ack(from, to, position, &not_counting),
-            Packet::Fetch { fetch, slot, origin } => {
+            Packet::Fetch { fetch, slot, origin, urgency } => {
                 let copy = &self.nodes[to].copies.slots[slot.index()];
                 let content = copy.role().holds().then(|| copy.snapshot());
                 if self.nodes[from].up {
-                    self.send(to, from, Stream::Bulk, Packet::Snapshot { fetch, slot, origin, content });
+                    let snapshot = Packet::Snapshot { fetch, slot, origin, urgency, content };
+                    self.send(to, from, Stream::of(urgency), snapshot);
                 }
             }
             packet => self.take_in(from, to, packet),

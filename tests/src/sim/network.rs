@@ -1,10 +1,10 @@
-//! Links between nodes: per direction four queues that keep their order and lose everything when the link breaks.
+//! Links between nodes: per direction five queues that keep their order and lose everything when the link breaks.
 
 use std::collections::VecDeque;
 
 use ring::{
     context::SlotContext,
-    control::{FetchId, Message},
+    control::{FetchId, Message, Urgency},
     dot::Dot,
     id::{NodeId, Origin},
     replica::Digest,
@@ -23,12 +23,24 @@ pub(super) enum Stream {
     Control,
     /// Snapshots.
     Bulk,
+    /// Snapshots that overtake others.
+    Urgent,
     /// Acknowledgements of what came by the lane of the other direction.
     Acks,
 }
 
 /// All streams.
-pub(super) const STREAMS: [Stream; 4] = [Stream::Lane, Stream::Control, Stream::Bulk, Stream::Acks];
+pub(super) const STREAMS: [Stream; 5] = [Stream::Lane, Stream::Control, Stream::Bulk, Stream::Urgent, Stream::Acks];
+
+impl Stream {
+    /// What a snapshot of this urgency and the request for it travel on.
+    pub(super) fn of(urgency: Urgency) -> Stream {
+        match urgency {
+            Urgency::Usual => Stream::Bulk,
+            Urgency::Served => Stream::Urgent,
+        }
+    }
+}
 
 /// A snapshot as it travels.
 pub(super) type Snapshot = (SlotContext, (std::collections::BTreeMap<Vec<u8>, Dot>, Ghost));
@@ -51,9 +63,9 @@ pub(super) enum Packet {
     /// Everything up to this position is taken in; these slots do not count.
     Ack { position: (u64, u64), not_counting: Vec<Slot> },
     /// "Send me a snapshot."
-    Fetch { fetch: FetchId, slot: Slot, origin: Origin },
+    Fetch { fetch: FetchId, slot: Slot, origin: Origin, urgency: Urgency },
     /// Here it is.
-    Snapshot { fetch: FetchId, slot: Slot, origin: Origin, content: Option<Snapshot> },
+    Snapshot { fetch: FetchId, slot: Slot, origin: Origin, urgency: Urgency, content: Option<Snapshot> },
 }
 
 /// All queues of a cluster.

@@ -83,11 +83,11 @@ impl Copies {
                 let differs = copy.role().holds() && copy.digest() != digest;
                 (Stream::Lane, slot, None, differs.then_some(Input::Differs { slot, from: peer }))
             }
-            Packet::Snapshot { fetch, slot, origin, content } => {
+            Packet::Snapshot { fetch, slot, origin, urgency, content } => {
                 let copy = &mut self.slots[slot.index()];
                 let content = content.filter(|_| copy.is_of(origin));
                 let joined = content.map(|(seen, entries)| copy.join(&seen, entries, &mut self.clock));
-                (Stream::Bulk, slot, None, Some(Input::Fetched { fetch, joined }))
+                (Stream::of(urgency), slot, None, Some(Input::Fetched { fetch, joined }))
             }
             _ => return None,
         };
@@ -111,7 +111,11 @@ impl World {
         }
         for _ in 0..self.random.usize(1..4) {
             let from = self.random.usize(0..self.nodes.len());
-            let stream = if self.random.u8(0..3) > 0 { Stream::Lane } else { Stream::Bulk };
+            let stream = match self.random.u8(0..6) {
+                0 => Stream::Bulk,
+                1 => Stream::Urgent,
+                _ => Stream::Lane,
+            };
             let stands_still = !self.quiet && self.network.stands_still(from, at, stream, self.step);
             if from == at || stands_still || self.network.begins(from, at) {
                 continue;
@@ -165,11 +169,11 @@ impl World {
 
     fn mutated(&self, from: usize, packet: Packet) -> Packet {
         match packet {
-            Packet::Snapshot { fetch, slot, origin, content }
+            Packet::Snapshot { fetch, slot, origin, urgency, content }
                 if self.mutation == Some(Mutation::SnapshotInTwoSteps) =>
             {
                 let late = self.nodes[from].copies.slots[slot.index()].seen().clone();
-                Packet::Snapshot { fetch, slot, origin, content: content.map(|(_, entries)| (late, entries)) }
+                Packet::Snapshot { fetch, slot, origin, urgency, content: content.map(|(_, entries)| (late, entries)) }
             }
             packet => packet,
         }
