@@ -3,16 +3,18 @@
 //! A node that is ready and the first of S(s) that it can reach asks every member in session, not only those that its
 //! view calls ready: the one who acts may be a holder of which the view knows nothing yet. Whoever is asked first
 //! stops executing under the slot's lock and then answers with the digest of its copy; so there is a moment at which
-//! nobody executes and everything executed before it is in the copies whose digests are asked for. Where a digest
-//! differs the asker joins that copy. Only then it acts. With the answer come the peers that were registered for effects,
+//! nobody executes and everything executed before it is in the copies that are asked about. The asker waits for what it
+//! lacks, and only then it acts. Mostly that is on its way: who has something else than the asker said marks its lane,
+//! and what is lacking when the mark is in is fetched. With the answer come the peers that were registered for effects,
 //! so that none of them misses what is executed next. If the session of a member ends that had not told all that it had,
 //! everybody is asked again. An attempt that is given up keeps the copies that are on their way, as repairs.
 //!
 //! ```text
 //!        asker                         each member in session
 //!          │ ── Acquire ─────────────► │ stops, from now on passes commands on to the asker
-//!          │ ◄── Stopped(digest) ───── │
-//!          │ ── fetch if it differs ─► │
+//!          │ ◄── Stopped(has) ──────── │
+//!          │ ◄══ effects, a mark ═════ │   by the lane, if it has something else
+//!          │ ── fetch if it lacks ───► │
 //!        acts
 //! ```
 //!
@@ -21,10 +23,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Body, Control, FetchId, Output, Slots, Urgency};
+use super::{Body, Control, FetchId, Held, Output, Slots, Urgency};
 use crate::{
     id::{NodeId, Peer, PeerSet},
-    replica::{Digest, Joined, Role},
+    replica::{Digest, Entries, Joined, Replica, Role},
     slot::Slot,
 };
 
@@ -32,14 +34,20 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Acquire {
     id: u64,
+    /// What everybody was told that this copy is.
+    asked: Digest,
     /// Members that have answered, and take this node for the one who acts since.
     answered: PeerSet,
     /// Members that have not answered.
     waiting: PeerSet,
+    /// Members that have something that this copy lacks, which may be on its way by their lanes: before their marks.
+    awaited: PeerSet,
+    /// Members whose marks were in before their answers.
+    marked: PeerSet,
     /// Copies that are being joined.
     joining: Vec<(FetchId, Peer)>,
     /// What those who hold the slot had when they answered.
-    answers: Vec<(Peer, Digest)>,
+    answers: Vec<(Peer, Held)>,
     /// Who is registered with those who answered.
     pullers: PeerSet,
 }
@@ -69,11 +77,20 @@ impl Control {
             waiting = waiting.intersection(self.peers.ready(slot));
         }
         let id = self.new_id();
-        let (joining, answers, pullers) = (Vec::new(), Vec::new(), PeerSet::EMPTY);
-        let answered = PeerSet::EMPTY;
-        self.slots[slot.index()].acquire = Some(Acquire { id, answered, waiting, joining, answers, pullers });
+        let asked = store.with(slot, |replica| replica.digest());
+        self.slots[slot.index()].acquire = Some(Acquire {
+            id,
+            asked,
+            waiting,
+            answered: PeerSet::EMPTY,
+            awaited: PeerSet::EMPTY,
+            marked: PeerSet::EMPTY,
+            joining: Vec::new(),
+            answers: Vec::new(),
+            pullers: PeerSet::EMPTY,
+        });
         for peer in waiting.iter() {
-            self.send(peer, slot, Body::Acquire { id });
+            self.send(peer, slot, Body::Acquire { id, mine: asked });
         }
         self.try_act(slot, store);
     }
@@ -82,8 +99,8 @@ impl Control {
     pub(super) fn acquire_asks(&mut self, slot: Slot, peer: Peer) {
         if let Some(acquire) = &mut self.slots[slot.index()].acquire {
             acquire.waiting.insert(peer);
-            let id = acquire.id;
-            self.send(peer, slot, Body::Acquire { id });
+            let (id, mine) = (acquire.id, acquire.asked);
+            self.send(peer, slot, Body::Acquire { id, mine });
         }
     }
 
@@ -91,7 +108,8 @@ impl Control {
     /// the others, who may have answered before they got it. So they are asked again.
     pub(super) fn acquire_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
         let Some(acquire) = &self.slots[slot.index()].acquire else { return };
-        if acquire.waiting.contains(peer) || acquire.joining.iter().any(|&(_, from)| from == peer) {
+        let has_told = !acquire.waiting.contains(peer) && !acquire.awaited.contains(peer);
+        if !has_told || acquire.joining.iter().any(|&(_, from)| from == peer) {
             self.give_up_acquire(slot);
             self.begin_acquire(slot, store);
         }
@@ -109,7 +127,7 @@ impl Control {
         }
     }
 
-    pub(super) fn on_acquire<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, store: &mut S) {
+    pub(super) fn on_acquire<S: Slots>(&mut self, slot: Slot, from: Peer, (id, theirs): (u64, Digest), store: &mut S) {
         if self.slots[slot.index()].acquire.is_some() {
             if self.my_id < self.peers.id(from) {
                 return self.send(from, slot, Body::Refused { id });
@@ -121,7 +139,13 @@ impl Control {
         }
         let state = &mut self.slots[slot.index()];
         state.acting = Some(from);
-        let holds = state.role.holds().then(|| store.with(slot, |replica| replica.digest()));
+        let look =
+            |replica: &mut Replica<S::Entries>| Held { seen: replica.seen().clone(), fold: replica.digest().fold };
+        let holds = state.role.holds().then(|| store.with(slot, look));
+        if holds.as_ref().is_some_and(|mine| mine.digest() != theirs) {
+            self.out.push_back(Output::Mark { slot, to: from, id });
+        }
+        let state = &self.slots[slot.index()];
         let pullers = state.pullers;
         let pullers = pullers.iter().map(|puller| self.peers.id(puller)).collect();
         self.send(from, slot, Body::Stopped { id, holds, pullers });
@@ -132,7 +156,7 @@ impl Control {
         slot: Slot,
         from: Peer,
         id: u64,
-        holds: Option<Digest>,
+        holds: Option<Held>,
         pullers: &[NodeId],
         store: &mut S,
     ) {
@@ -151,15 +175,41 @@ impl Control {
         if !self.mutations.pullers_not_inherited {
             acquire.pullers = acquire.pullers.union(pullers.iter().filter_map(|&id| self.peers.peer(id)).collect());
         }
+        let lacks = holds.as_ref().is_some_and(|theirs| {
+            // A copy only grows: what it was when it asked it has still.
+            theirs.digest() != acquire.asked && store.with(slot, |replica| lacks(replica, theirs))
+        });
         acquire.answers.extend(holds.map(|theirs| (from, theirs)));
-        let mine = store.with(slot, |replica| replica.digest());
-        if holds.is_some_and(|theirs| theirs != mine) && !self.mutations.acquire_without_join {
-            let fetch = self.fetch(slot, from, Urgency::Served, store);
-            if let Some(acquire) = &mut self.slots[slot.index()].acquire {
-                acquire.joining.push((fetch, from));
+        if lacks && !self.mutations.acquire_without_join {
+            if acquire.marked.contains(from) {
+                self.acquire_joins(slot, from, store);
+            } else {
+                acquire.awaited.insert(from);
             }
         }
         self.try_act(slot, store);
+    }
+
+    /// What a member shipped before it stopped is in. What is lacking nevertheless was not on its way.
+    pub(super) fn on_marked<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        let Some(acquire) = state.acquire.as_mut().filter(|acquire| acquire.id == id) else { return };
+        if !acquire.awaited.remove(from) {
+            acquire.marked.insert(from);
+            return;
+        }
+        let theirs = acquire.answers.iter().find(|(peer, _)| *peer == from);
+        if theirs.is_some_and(|(_, theirs)| store.with(slot, |replica| lacks(replica, theirs))) {
+            self.acquire_joins(slot, from, store);
+        }
+        self.try_act(slot, store);
+    }
+
+    fn acquire_joins<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
+        let fetch = self.fetch(slot, from, Urgency::Served, store);
+        if let Some(acquire) = &mut self.slots[slot.index()].acquire {
+            acquire.joining.push((fetch, from));
+        }
     }
 
     pub(super) fn on_refused<S: Slots>(&mut self, slot: Slot, id: u64, store: &mut S) {
@@ -194,7 +244,9 @@ impl Control {
     /// The attempt is over: who acts starts here.
     fn try_act<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &mut self.slots[slot.index()];
-        let over = |acquire: &mut Acquire| acquire.waiting.is_empty() && acquire.joining.is_empty();
+        let over = |acquire: &mut Acquire| {
+            acquire.waiting.is_empty() && acquire.awaited.is_empty() && acquire.joining.is_empty()
+        };
         let Some(acquire) = state.acquire.take_if(over) else { return };
         if state.role != Role::Following {
             return;
@@ -215,7 +267,7 @@ impl Control {
         }
         // Whoever had something else lacks what others had.
         let equal: PeerSet =
-            acquire.answers.iter().filter(|(_, theirs)| *theirs == mine).map(|&(peer, _)| peer).collect();
+            acquire.answers.iter().filter(|(_, theirs)| theirs.digest() == mine).map(|&(peer, _)| peer).collect();
         self.out.extend(ship_to.difference(equal).iter().map(|to| Output::CompareRecord { slot, to }));
         self.update_route(slot);
     }
@@ -249,5 +301,13 @@ impl Control {
     pub(super) fn on_acts_no_more(&mut self, slot: Slot, from: Peer) {
         let state = &mut self.slots[slot.index()];
         state.acting = state.acting.filter(|&acting| acting != from);
+    }
+}
+
+/// Whether the copy lacks something that another one has, or differs from it without lacking anything.
+fn lacks<E: Entries>(copy: &Replica<E>, theirs: &Held) -> bool {
+    match copy.seen().dominates(&theirs.seen) {
+        true => theirs.seen.dominates(copy.seen()) && copy.digest().fold != theirs.fold,
+        false => true,
     }
 }

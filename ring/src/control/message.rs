@@ -26,17 +26,19 @@ pub struct Message {
 /// What is said about the slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// "I am about to act: stop, and tell me what you have." `id` tells one attempt from another.
+    /// "I am about to act and have this: stop, and tell me what you have." Whose copy differs marks the lane too.
     Acquire {
-        /// The attempt.
+        /// The attempt: tells one from another.
         id: u64,
+        /// What the copy of the asker is.
+        mine: Digest,
     },
     /// The answer: from now on nothing executes here.
     Stopped {
         /// The attempt.
         id: u64,
         /// What the copy here holds, if there is one.
-        holds: Option<Digest>,
+        holds: Option<Held>,
         /// Who is registered here for effects.
         pullers: Vec<NodeId>,
     },
@@ -91,18 +93,38 @@ pub enum Body {
     },
 }
 
+/// What a copy holds: its whole context, which says what another one lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The context.
+    pub seen: SlotContext,
+    /// The fold.
+    pub fold: Fold,
+}
+
+impl Held {
+    /// The same, to compare.
+    pub fn digest(&self) -> Digest {
+        Digest { seen: self.seen.digest(), fold: self.fold }
+    }
+}
+
 impl Message {
     /// Appends the message in its binary form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.slot.number().to_le_bytes());
         match &self.body {
-            Body::Acquire { id } => put_id(out, 1, *id),
+            Body::Acquire { id, mine } => {
+                put_id(out, 1, *id);
+                out.extend_from_slice(&mine.seen.to_le_bytes());
+                out.extend_from_slice(&mine.fold.0.to_le_bytes());
+            }
             Body::Stopped { id, holds, pullers } => {
                 put_id(out, 2, *id);
                 out.push(holds.is_some().into());
-                if let Some(digest) = holds {
-                    out.extend_from_slice(&digest.seen.to_le_bytes());
-                    out.extend_from_slice(&digest.fold.0.to_le_bytes());
+                if let Some(Held { seen, fold }) = holds {
+                    put_pairs(out, seen.len(), seen.iter());
+                    out.extend_from_slice(&fold.0.to_le_bytes());
                 }
                 out.push(pullers.len() as u8);
                 pullers.iter().for_each(|puller| out.extend_from_slice(puller.as_bytes()));
@@ -140,11 +162,11 @@ impl Message {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
         let slot = reader.slot()?;
         let body = match reader.u8()? {
-            1 => Body::Acquire { id: reader.u64()? },
+            1 => Body::Acquire { id: reader.u64()?, mine: Digest { seen: reader.u64()?, fold: Fold(reader.u64()?) } },
             2 => Body::Stopped {
                 id: reader.u64()?,
                 holds: match reader.flag()? {
-                    true => Some(Digest { seen: reader.u64()?, fold: Fold(reader.u64()?) }),
+                    true => Some(Held { seen: reader.pairs()?.into_iter().collect(), fold: Fold(reader.u64()?) }),
                     false => None,
                 },
                 pullers: {
@@ -195,10 +217,11 @@ mod tests {
 
     fn body() -> impl Strategy<Value = Body> {
         let digest = || (any::<u64>(), any::<u64>()).prop_map(|(seen, fold)| Digest { seen, fold: Fold(fold) });
+        let held = || (context(), any::<u64>()).prop_map(|(seen, fold)| Held { seen, fold: Fold(fold) });
         prop_oneof![
-            any::<u64>().prop_map(|id| Body::Acquire { id }),
+            (any::<u64>(), digest()).prop_map(|(id, mine)| Body::Acquire { id, mine }),
             any::<u64>().prop_map(|id| Body::MaySpare { id }),
-            (any::<u64>(), prop::option::of(digest()), prop::collection::vec(node(), 0..4))
+            (any::<u64>(), prop::option::of(held()), prop::collection::vec(node(), 0..4))
                 .prop_map(|(id, holds, pullers)| Body::Stopped { id, holds, pullers }),
             any::<u64>().prop_map(|id| Body::Refused { id }),
             prop_oneof![

@@ -35,7 +35,7 @@ use crate::{
     slot_set::SlotSet,
 };
 use acquire::Acquire;
-pub use message::{Body, Message};
+pub use message::{Body, Held, Message};
 use peers::Peers;
 use pull::Pull;
 use release::Release;
@@ -90,6 +90,15 @@ pub enum Input {
     Gap {
         /// The slot.
         slot: Slot,
+    },
+    /// A mark came with the lane of this peer: everything before it is taken in.
+    Marked {
+        /// The slot.
+        slot: Slot,
+        /// Whose lane it was.
+        from: Peer,
+        /// The attempt that it is for.
+        id: u64,
     },
     /// A compare record from this peer differed from this copy.
     Differs {
@@ -159,6 +168,15 @@ pub enum Output {
         slot: Slot,
         /// To whom.
         to: Peer,
+    },
+    /// Append a mark for the slot to the lane to this peer, in order with the effects.
+    Mark {
+        /// The slot.
+        slot: Slot,
+        /// To whom.
+        to: Peer,
+        /// The attempt that it is for.
+        id: u64,
     },
     /// This node's word about the slot has changed: publish it.
     Publish {
@@ -249,6 +267,9 @@ struct SlotControl {
     role: Role,
     /// Who acts, if it is not this node, as far as known.
     acting: Option<Peer>,
+    /// Who acts by the word of one who was asked and does not. Good for asking on, not for sending commands to: nobody
+    /// would say when it is wrong.
+    hint: Option<Peer>,
     /// Where commands were last said to go.
     route: Option<Peer>,
     /// Peers that registered for effects and are not ready yet.
@@ -360,6 +381,7 @@ impl Control {
             Input::CompareRound => self.compare_round(),
             Input::Message { from, message } => self.message(from, message, store),
             Input::Gap { slot } => self.on_gap(slot, store),
+            Input::Marked { slot, from, id } => self.on_marked(slot, from, id, store),
             Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
             Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
         }
@@ -447,7 +469,7 @@ impl Control {
             return;
         }
         match message.body {
-            Body::Acquire { id } => self.on_acquire(slot, from, id, store),
+            Body::Acquire { id, mine } => self.on_acquire(slot, from, (id, mine), store),
             Body::Stopped { id, holds, pullers } => self.on_stopped(slot, from, id, holds, &pullers, store),
             Body::Refused { id } => self.on_refused(slot, id, store),
             Body::Acting => self.on_acting(slot, from, store),

@@ -109,6 +109,7 @@ impl Control {
             state.spared.remove(peer);
             // If it still acts when the next session begins it says so.
             state.acting = state.acting.filter(|&acting| acting != peer);
+            state.hint = state.hint.filter(|&hint| hint != peer);
             state.repairs.retain(|&(_, source)| source != peer);
             // What its lane had to report may be lost with the session.
             state.gap = true;
@@ -143,6 +144,7 @@ impl Control {
         for (slot, _) in self.peers.replace_ready(peer, &SlotSet::new(self.slots.len())) {
             let state = &mut self.slots[slot.index()];
             state.acting = state.acting.filter(|&acting| acting != peer);
+            state.hint = state.hint.filter(|&hint| hint != peer);
             self.update_peers(slot, store);
             self.consider(slot, store);
         }

@@ -76,17 +76,21 @@ impl Control {
         }
     }
 
-    /// Whom to register with: who acts, as far as known, else the first that serves.
+    /// Whom to register with: who acts, as far as known or heard, else the first that serves.
     fn source(&self, slot: Slot) -> Option<Peer> {
-        let acting = self.slots[slot.index()].acting;
-        acting.filter(|&acting| self.peers.in_session(acting)).or_else(|| self.first_serving(slot))
+        let state = &self.slots[slot.index()];
+        let in_session = |peer: &Peer| self.peers.in_session(*peer);
+        let known = state.acting.filter(in_session).or(state.hint.filter(in_session));
+        known.or_else(|| self.first_serving(slot))
     }
 
     fn begin_pull<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
         let origin = self.draw_origin();
         store.with(slot, |replica| replica.open(origin));
         self.set_role(slot, Role::Pulling);
-        self.slots[slot.index()].pull = Some(Pull { from, fetch: None, is_joined: false, is_handed_on: false });
+        let state = &mut self.slots[slot.index()];
+        state.hint = None;
+        state.pull = Some(Pull { from, fetch: None, is_joined: false, is_handed_on: false });
         self.pulls += 1;
         self.send(from, slot, Body::Register);
     }
@@ -127,9 +131,8 @@ impl Control {
     pub(super) fn on_not_acting<S: Slots>(&mut self, slot: Slot, from: Peer, acting: Option<NodeId>, store: &mut S) {
         self.pull_lost(slot, from, store);
         let state = &mut self.slots[slot.index()];
-        if state.acting.is_none_or(|acting| acting == from) {
-            state.acting = acting.and_then(|id| self.peers.peer(id));
-        }
+        state.acting = state.acting.filter(|&acting| acting != from);
+        state.hint = acting.and_then(|id| self.peers.peer(id));
     }
 
     pub(super) fn pull_fetched<S: Slots>(&mut self, slot: Slot, joined: Option<Joined>, store: &mut S) {

@@ -49,6 +49,7 @@ enum Packet {
     Ready(bool),
     Effect(Vec<u8>),
     Compare(Digest),
+    Mark(u64),
     Fetch(FetchId, Origin),
     Snapshot(FetchId, Origin, Option<(SlotContext, BTreeMap<Vec<u8>, Dot>)>),
 }
@@ -166,6 +167,10 @@ impl Cluster {
                     self.drive(to, |control, copy| control.handle(Input::Gap { slot: slot() }, copy));
                 }
             }
+            Packet::Mark(id) => {
+                let marked = Input::Marked { slot: slot(), from: peer, id };
+                self.drive(to, |control, copy| control.handle(marked, copy));
+            }
             Packet::Compare(digest) => {
                 let copy = &self.nodes[&to].copy.0;
                 if copy.role().holds() && copy.digest() != digest {
@@ -236,6 +241,7 @@ impl Cluster {
             match output {
                 Output::Send { to, message } => self.send(at, to.index(), Packet::Control(message)),
                 Output::Fetch { fetch, from, origin, .. } => self.send(at, from.index(), Packet::Fetch(fetch, origin)),
+                Output::Mark { to, id, .. } => self.send(at, to.index(), Packet::Mark(id)),
                 Output::CompareRecord { to, .. } => {
                     let digest = self.nodes[&at].copy.0.digest();
                     self.send(at, to.index(), Packet::Compare(digest));
@@ -267,6 +273,7 @@ impl Cluster {
                 });
                 format!("effect: {}", keys.collect::<Vec<_>>().join(" "))
             }
+            Packet::Mark(_) => "mark: this is all that I shipped".into(),
             Packet::Compare(digest) => format!("compare: my copy is {}", short(*digest)),
             Packet::Fetch(..) => "fetch a snapshot".into(),
             Packet::Snapshot(_, _, None) => "no snapshot: I hold nothing".into(),
@@ -282,7 +289,8 @@ impl Cluster {
         match body {
             Body::Acquire { .. } => "I am about to act: stop".into(),
             Body::Stopped { holds, pullers, .. } => {
-                let holds = holds.map_or("hold nothing".into(), |holds| format!("my copy is {}", short(holds)));
+                let copy = holds.as_ref().map(|holds| format!("my copy is {}", short(holds.digest())));
+                let holds = copy.unwrap_or("hold nothing".into());
                 let pullers: Vec<String> = pullers.iter().map(who).collect();
                 let pullers = if pullers.is_empty() { String::new() } else { format!(", {} pulls", pullers.join(" ")) };
                 format!("stopped: {holds}{pullers}")

@@ -3,12 +3,12 @@
 
 use ring::{
     context::SlotContext,
-    control::{Body, Control, FetchId, Input, Message, Output, Slots, Targets},
+    control::{Body, Control, FetchId, Held, Input, Message, Output, Slots, Targets},
     effect::{EffectRef, Op},
     fold::Fold,
     hlc::HlcClock,
     id::{NodeId, Origin, Peer},
-    replica::{Digest, Entries, Joined, Received, Replica, Role},
+    replica::{Entries, Joined, Received, Replica, Role},
     slot::Slot,
     slot_set::SlotSet,
 };
@@ -74,8 +74,14 @@ impl Node {
         self.hears(Input::Message { from, message: Message { slot: slot(), body } })
     }
 
-    fn is_answered(&mut self, from: Peer, attempt: u64, holds: Option<Digest>) -> Vec<Output> {
+    fn is_answered(&mut self, from: Peer, attempt: u64, copy: Option<&Replica<Map>>) -> Vec<Output> {
+        let holds = copy.map(|copy| Held { seen: copy.seen().clone(), fold: copy.digest().fold });
         self.is_told(from, Body::Stopped { id: attempt, holds, pullers: Vec::new() })
+    }
+
+    /// All that the peer shipped before it answered is in.
+    fn is_marked(&mut self, from: Peer, id: u64) -> Vec<Output> {
+        self.hears(Input::Marked { slot: slot(), from, id })
     }
 
     /// The lane takes an effect in; the machine has not heard of it.
@@ -120,7 +126,7 @@ fn id(peer: Peer) -> NodeId {
 /// The name of the attempt to act that this node asks about.
 fn attempt(said: &[Output]) -> Option<u64> {
     said.iter().find_map(|output| match output {
-        Output::Send { message: Message { body: Body::Acquire { id }, .. }, .. } => Some(*id),
+        Output::Send { message: Message { body: Body::Acquire { id, .. }, .. }, .. } => Some(*id),
         _ => None,
     })
 }
@@ -161,8 +167,10 @@ fn an_attempt_to_act_that_begins_anew_waits_for_what_it_asked_for() {
     executes(&mut source, &mut clock, b"never arrives");
     let after_a_gap = executes(&mut source, &mut clock, b"x");
     assert_eq!(node.takes_in(ONE, &after_a_gap), Received::Parked);
-    let said = node.is_answered(ONE, attempt_id, Some(source.digest()));
-    let asked = fetch(&said, ONE).unwrap();
+    let said = node.is_answered(ONE, attempt_id, Some(&source));
+    assert_eq!(fetch(&said, ONE), None, "it may be on its way");
+    let said = node.is_marked(ONE, attempt_id);
+    let asked = fetch(&said, ONE).expect("it is not");
 
     let said = node.hears(Input::SessionDown { peer: TWO });
     assert!(attempt(&said).is_some(), "everybody is asked again");
@@ -180,14 +188,16 @@ fn an_attempt_to_act_asks_again_if_a_copy_was_handed_on_before_it_came() {
     executes(&mut source, &mut clock, b"x");
     let (mut node, first) = Node::opening();
     node.is_answered(TWO, first, None);
-    let said = node.is_answered(ONE, first, Some(source.digest()));
-    let asked = fetch(&said, ONE).unwrap();
+    let said = node.is_answered(ONE, first, Some(&source));
+    assert_eq!(fetch(&said, ONE), None, "it may be on its way");
+    let said = node.is_marked(ONE, first);
+    let asked = fetch(&said, ONE).expect("it is not");
     let said = node.hears(Input::Fetched { fetch: asked, joined: None });
     let second = attempt(&said).expect("two has it now, perhaps");
     assert_eq!(node.control.role(slot()), Role::Following);
     node.is_answered(ONE, second, None);
-    let said = node.is_answered(TWO, second, Some(source.digest()));
-    let asked = fetch(&said, TWO).unwrap();
+    node.is_answered(TWO, second, Some(&source));
+    let asked = fetch(&node.is_marked(TWO, second), TWO).unwrap();
     let joined = node.joins(&source);
     node.hears(Input::Fetched { fetch: asked, joined: Some(joined) });
     assert_eq!((node.control.role(slot()), node.copy.0.digest()), (Role::Acting, source.digest()));
@@ -269,4 +279,70 @@ fn who_acts_tells_what_a_snapshot_brought_even_if_nobody_waits_for_it_any_more()
     assert!(said.contains(&told));
     let said = node.hears(Input::Fetched { fetch: asked, joined: None });
     assert!(!said.contains(&told), "once is enough");
+}
+
+#[test]
+fn what_comes_by_the_lane_is_waited_for_and_not_fetched() {
+    for mark_comes_first in [false, true] {
+        let (mut source, mut clock) = acting();
+        let (mut node, attempt) = Node::opening();
+        let on_its_way = executes(&mut source, &mut clock, b"x");
+        node.is_answered(TWO, attempt, None);
+        if mark_comes_first {
+            node.takes_in(ONE, &on_its_way);
+            node.is_marked(ONE, attempt);
+        }
+        let said = node.is_answered(ONE, attempt, Some(&source));
+        assert_eq!((fetch(&said, ONE), node.control.role(slot()) == Role::Acting), (None, mark_comes_first));
+        if !mark_comes_first {
+            node.takes_in(ONE, &on_its_way);
+            let said = node.is_marked(ONE, attempt);
+            assert_eq!((fetch(&said, ONE), node.control.role(slot())), (None, Role::Acting));
+        }
+    }
+}
+
+#[test]
+fn a_mark_without_what_is_lacking_has_it_fetched() {
+    for mark_comes_first in [false, true] {
+        let (mut source, mut clock) = acting();
+        let (mut node, attempt) = Node::opening();
+        executes(&mut source, &mut clock, b"never arrives");
+        node.is_answered(TWO, attempt, None);
+        let said = match mark_comes_first {
+            true => [node.is_marked(ONE, attempt), node.is_answered(ONE, attempt, Some(&source))],
+            false => [node.is_answered(ONE, attempt, Some(&source)), node.is_marked(ONE, attempt)],
+        };
+        let asked = fetch(&said.concat(), ONE).unwrap();
+        assert_eq!(node.control.role(slot()), Role::Following);
+        let joined = node.joins(&source);
+        node.hears(Input::Fetched { fetch: asked, joined: Some(joined) });
+        assert_eq!(node.control.role(slot()), Role::Acting);
+    }
+}
+
+#[test]
+fn a_copy_that_lags_behind_is_not_waited_for() {
+    let (source, _) = acting();
+    let (mut ahead, mut clock) = acting();
+    let shipped = executes(&mut ahead, &mut clock, b"x");
+    let (mut node, attempt) = Node::opening();
+    node.takes_in(ONE, &shipped);
+    node.is_answered(ONE, attempt, Some(&ahead));
+    let said = node.is_answered(TWO, attempt, Some(&source));
+    assert_eq!((fetch(&said, TWO), node.control.role(slot())), (None, Role::Acting));
+}
+
+#[test]
+fn who_is_said_to_act_is_asked_next_but_gets_no_commands_before_it_says_so() {
+    let mut node = Node::new(&[TWO, ME]);
+    node.meets(TWO, false);
+    node.meets(ONE, true);
+    let said = node.is_told(ONE, Body::NotActing { acting: Some(id(TWO)) });
+    let routes = said.iter().filter(|output| matches!(output, Output::Route { to: Some(TWO), .. }));
+    assert_eq!(routes.count(), 0, "{said:?}");
+    node.control.tick(&mut node.copy);
+    let said: Vec<Output> = std::iter::from_fn(|| node.control.poll_output()).collect();
+    let register = Message { slot: slot(), body: Body::Register };
+    assert!(said.contains(&Output::Send { to: TWO, message: register }), "{said:?}");
 }

@@ -476,6 +476,10 @@ impl Task {
                         let _ = active.ask.send(bulk::request((fetch, urgency), slot, origin, &active.fetches));
                     }
                 }
+                Output::Mark { slot, to, id } => {
+                    // Without a lane there is no session, and the attempt begins anew.
+                    self.store.mark_record(slot, to, id);
+                }
                 Output::CompareRecord { slot, to } => {
                     self.store.compare_record(slot, to);
                 }

@@ -41,7 +41,7 @@ use super::{Report, Reports, acks::Acks};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Batch, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
+    store::{Batch, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
 };
 
 const DATA: u8 = 1;
@@ -310,6 +310,10 @@ impl Incoming {
                 let digest = Digest { seen: reader.u64()?, fold: Fold(reader.u64()?) };
                 let differs = self.lane.store.with_replica(slot, |copy| copy.role().holds() && copy.digest() != digest);
                 Ok(differs.then_some(Input::Differs { slot, from }))
+            }
+            TAG_MARK => {
+                let mut reader = Reader::new(body);
+                Ok(Some(Input::Marked { slot: reader.slot()?, from, id: reader.u64()? }))
             }
             TAG_SEEN => {
                 let mut reader = Reader::new(body);

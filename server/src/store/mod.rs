@@ -58,7 +58,7 @@ pub use self::{
     entries::SlotEntries,
     maintenance::Expired,
     memory::{OutOfMemory, Policy},
-    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT, TAG_SEEN},
+    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
     shard::Totals,
     snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
     txn::{SlotTxn, SlotView},
@@ -335,6 +335,11 @@ impl Store {
         let mut shard = self.shard(slot);
         let digest = shard.slot(slot).digest();
         shard.outbox.compare(peer, slot, digest, &self.lanes, &*self.events)
+    }
+
+    /// Tells a peer that it has got all effects of a slot up to here; false if its lane is closed.
+    pub fn mark_record(&self, slot: Slot, peer: Peer, id: u64) -> bool {
+        self.shard(slot).outbox.mark(peer, slot, id, &self.lanes, &*self.events)
     }
 
     // --- figures and limits ---

@@ -48,6 +48,9 @@ pub const TAG_COMPARE: u8 = 2;
 /// A frame with what a copy has incorporated.
 pub const TAG_SEEN: u8 = 3;
 
+/// A frame with a place in the lane, for who is about to act.
+pub const TAG_MARK: u8 = 4;
+
 /// Small records are collected up to this size before they become a piece of their own.
 const PIECE_BYTES: usize = 64 << 10;
 const FRAME_HEAD: usize = 5;
@@ -320,10 +323,24 @@ impl Outbox {
         record[5..7].copy_from_slice(&slot.number().to_le_bytes());
         record[7..15].copy_from_slice(&digest.seen.to_le_bytes());
         record[15..].copy_from_slice(&digest.fold.0.to_le_bytes());
+        self.append_to(peer, &record, lanes, events)
+    }
+
+    /// Marks a place in the lane of a peer; false if it is closed.
+    pub(super) fn mark(&mut self, peer: Peer, slot: Slot, id: u64, lanes: &Lanes, events: &dyn Events) -> bool {
+        let mut record = [0; FRAME_HEAD + 10];
+        record[0] = TAG_MARK;
+        record[1..5].copy_from_slice(&10u32.to_le_bytes());
+        record[5..7].copy_from_slice(&slot.number().to_le_bytes());
+        record[7..].copy_from_slice(&id.to_le_bytes());
+        self.append_to(peer, &record, lanes, events)
+    }
+
+    fn append_to(&mut self, peer: Peer, record: &[u8], lanes: &Lanes, events: &dyn Events) -> bool {
         if !self.open.contains(peer) || !lanes.reserve(peer, record.len(), events) {
             return false;
         }
-        self.buffers[peer.index()].append_small(&record, self.seq);
+        self.buffers[peer.index()].append_small(record, self.seq);
         lanes.mark_dirty(peer, self.shard, events);
         true
     }

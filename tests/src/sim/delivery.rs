@@ -75,6 +75,7 @@ impl World {
                 self.counts.fetches += 1;
                 self.send(at, from.index(), Stream::of(urgency), Packet::Fetch { fetch, slot, origin, urgency });
             }
+            Output::Mark { slot, to, id } => self.send(at, to.index(), Stream::Lane, Packet::Mark { slot, id }),
             Output::CompareRecord { slot, to } => {
                 let digest = self.nodes[at].copies.slots[slot.index()].digest();
                 self.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });

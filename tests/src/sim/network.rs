@@ -58,6 +58,8 @@ pub(super) enum Packet {
     Effect { session: u64, position: u64, bytes: Vec<u8> },
     /// What the sender has incorporated, at this position of the lane: the receiver is to have it too.
     Seen { session: u64, position: u64, slot: Slot, seen: SlotContext },
+    /// A place in the lane, for an attempt to act.
+    Mark { slot: Slot, id: u64 },
     /// A digest at its place in the lane.
     Compare { slot: Slot, digest: Digest },
     /// Everything up to this position is taken in; these slots do not count.

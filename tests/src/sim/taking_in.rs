@@ -78,6 +78,7 @@ impl Copies {
                 let lacks = self.slots[slot.index()].heard_of(peer, &seen);
                 (Stream::Lane, slot, Some((session, position)), lacks.then_some(Input::Gap { slot }))
             }
+            Packet::Mark { slot, id } => (Stream::Lane, slot, None, Some(Input::Marked { slot, from: peer, id })),
             Packet::Compare { slot, digest } => {
                 let copy = &self.slots[slot.index()];
                 let differs = copy.role().holds() && copy.digest() != digest;
