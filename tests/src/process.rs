@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -278,22 +278,17 @@ impl Drop for Node {
     }
 }
 
-/// Nodes that know each other. One cluster runs at a time in a process: several would take the time from each other that
-/// they are asked to answer in, and nodes that never get to run are rightly suspected.
+/// Nodes that know each other.
 #[derive(Debug)]
 pub struct Cluster {
     options: NodeOptions,
     nodes: Vec<Node>,
-    _turn: MutexGuard<'static, ()>,
 }
-
-static TURN: Mutex<()> = Mutex::new(());
 
 impl Cluster {
     /// Starts this many nodes and waits until each is ready.
     pub fn start(count: usize, options: &NodeOptions) -> Cluster {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cluster = Cluster { options: options.clone(), nodes: Vec::new(), _turn: turn };
+        let mut cluster = Cluster { options: options.clone(), nodes: Vec::new() };
         for _ in 0..count {
             cluster.spawn();
         }

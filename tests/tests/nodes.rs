@@ -114,6 +114,11 @@ fn join_and_leave(test: &str, flags: &[(&str, &str)]) {
         let status = cluster.node(leaver).wait_exit(DEADLINE + Duration::from_secs(30));
         assert_eq!(status.code(), Some(0), "{}", cluster.node(leaver).stderr_tail());
     }
+    // Who leaves says so with its last words; nobody has to find out.
+    cluster.wait_until("known that two left", Duration::from_secs(5), |cluster| {
+        let members = ["members_up", "members_leaving", "members_down"].map(|name| cluster.sum(name));
+        members == [2 * 2, 0, 0]
+    });
     cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
     load.seconds(2);
     load.stop().assert_clean("two leave at once under load");

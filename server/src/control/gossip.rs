@@ -1,6 +1,6 @@
 //! Facts: what this node says of itself, what it hears of others, and what it concludes.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use ring::{
@@ -30,6 +30,8 @@ pub(super) struct Gossip {
     /// Pieces of `ready` that changed and are not said yet.
     unsaid: Vec<bool>,
     view: Arc<View>,
+    /// Of whom the view has which boot, and up to which version of what it says.
+    viewed: HashMap<NodeId, (Incarnation, u64)>,
     /// The facts changed since the view was derived.
     stale: bool,
     at_work: bool,
@@ -56,7 +58,8 @@ impl Gossip {
         let judge = Judge::new(me, config);
         let ready = SlotSet::new(SLOTS);
         let unsaid = vec![true; SlotSet::chunks(SLOTS)];
-        let mut gossip = Gossip { clock, facts, judge, ready, unsaid, view, stale: true, at_work: false };
+        let viewed = HashMap::new();
+        let mut gossip = Gossip { clock, facts, judge, ready, unsaid, view, viewed, stale: true, at_work: false };
         gossip.say_state(State::Joining);
         gossip
     }
@@ -66,9 +69,19 @@ impl Gossip {
         &self.view
     }
 
+    /// This boot.
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.facts.incarnation()
+    }
+
     /// The version to remember before a change, for [`Gossip::news`].
     pub(super) fn version(&self) -> u64 {
         self.facts.version()
+    }
+
+    /// How much of what a node says is in the view: which boot's, up to which version.
+    pub(super) fn viewed(&self, node: NodeId) -> Option<(Incarnation, u64)> {
+        self.viewed.get(&node).copied()
     }
 
     /// What this node says that it did not say at that version.
@@ -165,6 +178,7 @@ impl Gossip {
     pub(super) fn refresh(&mut self) -> bool {
         std::mem::take(&mut self.stale) && {
             self.view = Arc::new(View::derive(&self.facts, SLOTS));
+            self.viewed = self.facts.nodes().map(|(id, said)| (id, (said.incarnation(), said.version()))).collect();
             true
         }
     }

@@ -131,6 +131,7 @@ impl Task {
         }
         self.gossip.say_state(State::Left);
         self.push_news();
+        self.flush();
         Some(Ok(()))
     }
 

@@ -40,7 +40,7 @@ use ring::{
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, watch},
-    time::{Instant, sleep_until},
+    time::interval,
 };
 
 use self::{
@@ -49,7 +49,7 @@ use self::{
     leaving::Leaving,
     publish::Published,
     seeds::{Dialling, Resolved},
-    sessions::{Active, Copies, HEARTBEAT},
+    sessions::{Active, Copies},
 };
 use crate::{
     clock::Clock,
@@ -173,6 +173,10 @@ struct Task {
     published: Published,
     /// What was found when all slots were looked at, if nothing changed since.
     serves_all: Option<bool>,
+    /// The version of our own facts since which all of that is served.
+    serves_since: Option<u64>,
+    /// This node serves what it should, and its peers know.
+    is_ready: bool,
     machine: Control,
     gossip: Gossip,
     suspicion: Suspicion,
@@ -232,6 +236,8 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         topologies: parts.topologies,
         published: Published::default(),
         serves_all: None,
+        serves_since: None,
+        is_ready: false,
         machine: Control::new(ME, parts.me, SLOTS, MOST_PULLS, parts.seed),
         gossip: Gossip::new(parts.me, parts.incarnation, &parts.meta, judging, parts.clock.clone()),
         suspicion: Suspicion::new(suspicion::Config::default(), now_ms),
@@ -259,15 +265,15 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         clock: parts.clock,
     };
     task.refresh_view();
-    let mut due = Instant::now();
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
     let mut asked_to_leave = false;
     loop {
         tokio::select! {
             biased;
-            () = sleep_until(due) => {
+            _ = ticks.tick() => {
                 task.tick();
                 // Counted from the end: a tick that takes long never follows upon itself.
-                due = Instant::now() + Duration::from_millis(TICK_MS);
+                ticks.reset();
             }
             left = leave.wait_for(|leave| *leave), if !asked_to_leave => {
                 drop(left);
@@ -378,7 +384,8 @@ impl Task {
     fn tick(&mut self) {
         self.ticks += 1;
         let now_ms = self.now_ms();
-        self.send_everybody(HEARTBEAT, &bytes::Bytes::new());
+        self.beat();
+        self.look_whether_ready();
         // Heard is who sent something, taken in already or not: how far behind this task is says nothing of a peer.
         for active in self.sessions.values() {
             if active.heard.swap(false, Ordering::Relaxed) {
@@ -409,7 +416,7 @@ impl Task {
         }
         self.dialling.ask_seeds(self.sessions.is_empty());
         self.dial_members();
-        let at_once = self.serves_all() != self.topologies.current().is_ready() && self.leaving.is_none();
+        let at_once = self.is_ready != self.topologies.current().is_ready() && self.leaving.is_none();
         self.publish(at_once);
         self.see_off();
         self.dismiss_clients();
@@ -508,6 +515,17 @@ impl Task {
         // The ring is where the other one of this identity is.
         let waits = self.identity_taken.is_some_and(|(_, last_ms)| self.now_ms() < last_ms + IDENTITY_TAKEN_MS);
         waited && !waits && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+    }
+
+    /// A node is ready when it serves what it should and everybody in session goes by that: writes that wait for two
+    /// nodes are refused until those who act count the second one.
+    fn look_whether_ready(&mut self) {
+        if self.leaving.is_some() || !self.serves_all() {
+            (self.serves_since, self.is_ready) = (None, false);
+            return;
+        }
+        let since = *self.serves_since.get_or_insert(self.gossip.version());
+        self.is_ready |= self.sessions.values().filter(|active| active.greeted()).all(|active| active.knows >= since);
     }
 
     /// Whether this node holds what it should and knows where every slot is served. Looks at all slots, so only after

@@ -57,7 +57,7 @@ impl Task {
         }
         let connected: BTreeSet<NodeId> =
             self.sessions.values().filter(|active| active.greeted()).map(|active| active.node).collect();
-        let is_ready = self.leaving.is_none() && self.serves_all();
+        let is_ready = self.leaving.is_none() && self.is_ready;
         let view = self.gossip.view();
         let from = (view.clone(), self.table.clone(), self.routes.version(), connected, is_ready);
         let is_due = self.published.settles_ms.is_some_and(|at_ms| now_ms >= at_ms);

@@ -39,7 +39,7 @@ use crate::{
     },
 };
 
-pub(super) const HEARTBEAT: u8 = 1;
+const HEARTBEAT: u8 = 1;
 const DIGEST: u8 = 2;
 const DELTA: u8 = 3;
 const MESSAGES: u8 = 4;
@@ -60,6 +60,8 @@ pub(super) struct Active {
     pub(super) peer: Peer,
     /// The streams that are not read yet, since the peer's first delta is not in.
     unread: Option<Unread>,
+    /// Up to which version the peer goes by what this node says.
+    pub(super) knows: u64,
     /// Something arrived since the last look.
     pub(super) heard: Arc<AtomicBool>,
     /// The machine was told that the session is over: what this node has taken in counts no more.
@@ -174,6 +176,7 @@ impl Task {
             address: session.address,
             peer,
             unread: Some(unread),
+            knows: 0,
             heard,
             is_over,
             ask,
@@ -249,7 +252,7 @@ impl Task {
         let Some(active) = self.sessions.values().find(|active| active.id == session) else { return };
         let peer = active.peer;
         let done = match frame.kind {
-            HEARTBEAT => Ok(()),
+            HEARTBEAT => self.heartbeat(peer, &frame.payload),
             DIGEST => self.digest(peer, &frame.payload),
             DELTA => self.delta(peer, &frame.payload),
             MESSAGES => self.messages(peer, &frame.payload),
@@ -266,6 +269,31 @@ impl Task {
         if let Err(why) = done {
             self.end_session(session, &why);
         }
+    }
+
+    /// Tells everybody that this node runs, and how much of what they say it goes by.
+    pub(super) fn beat(&mut self) {
+        for active in self.sessions.values_mut() {
+            let mut payload = Vec::new();
+            if let Some((incarnation, version)) = self.gossip.viewed(active.node) {
+                payload.extend_from_slice(&incarnation.0.to_le_bytes());
+                payload.extend_from_slice(&version.to_le_bytes());
+            }
+            active.send(HEARTBEAT, payload.into());
+        }
+    }
+
+    fn heartbeat(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
+        let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
+        let mut reader = Reader::new(payload);
+        if !reader.is_empty() {
+            let parts = reader.u64().and_then(|incarnation| Ok((Incarnation(incarnation), reader.u64()?)));
+            let (incarnation, version) = parts.map_err(|error| error.to_string())?;
+            if incarnation == self.gossip.incarnation() {
+                active.knows = version;
+            }
+        }
+        Ok(())
     }
 
     fn digest(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {

@@ -10,7 +10,7 @@
 //! writing: two nodes that send each other snapshots cannot block each other. While somebody waits to act for a slot
 //! nobody serves it, so what that takes overtakes everything else, between any two chunks of it, and at any rate.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -22,11 +22,8 @@ use ring::{
     slot::Slot,
 };
 use tokio::{
-    sync::{
-        mpsc::{self, error::TryRecvError},
-        watch,
-    },
-    time::{Duration, Instant, timeout_at},
+    sync::{mpsc, watch},
+    time::{Duration, sleep},
 };
 
 use super::{Report, Reports};
@@ -190,20 +187,28 @@ impl Answers {
         let snapshot = self.snapshot(slot);
         let kind = if snapshot.is_some() { END } else { NONE };
         for payload in snapshot.into_iter().flatten() {
-            let go_on = Instant::now() + self.bulk.pause_for(payload.len());
+            let pause = self.bulk.pause_for(payload.len());
             self.send(CHUNK, id, payload).await?;
-            while let Some(request) = self.next_urgent(go_on).await {
-                self.send_urgent(request).await?;
-            }
+            self.pause(pause).await?;
         }
         self.send(kind, id, Bytes::new()).await
     }
 
-    /// What has come up to that time.
-    async fn next_urgent(&mut self, until: Instant) -> Option<Request> {
-        match self.urgents.try_recv() {
-            Err(TryRecvError::Empty) if Instant::now() < until => timeout_at(until, self.urgents.recv()).await.ok()?,
-            request => request.ok(),
+    /// Lets that much time pass, and whatever is urgent go first.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Closed> {
+        while let Ok(request) = self.urgents.try_recv() {
+            self.send_urgent(request).await?;
+        }
+        if pause.is_zero() {
+            return Ok(());
+        }
+        let mut over = pin!(sleep(pause));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut over => return Ok(()),
+                Some(request) = self.urgents.recv() => self.send_urgent(request).await?,
+            }
         }
     }
 
