@@ -181,7 +181,9 @@ impl Control {
         });
         acquire.answers.extend(holds.map(|theirs| (from, theirs)));
         if lacks && !self.mutations.acquire_without_join {
-            if acquire.marked.contains(from) {
+            // Without the rule of give_up_acquire it does not wait either: behind a mark there is so seldom something to
+            // fetch that no affordable number of histories would notice.
+            if acquire.marked.contains(from) || self.mutations.given_up_attempt_forgets_fetches {
                 self.acquire_joins(slot, from, store);
             } else {
                 acquire.awaited.insert(from);
