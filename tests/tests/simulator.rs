@@ -18,7 +18,8 @@ const ONCE_VIOLATED: [(u64, &str); 9] = [
     (1_172, "who had asked to act died, and was believed to act when it came back"),
 ];
 
-/// Within how many seeds, from which on, each rule put out of force must be noticed: some ten times what it takes.
+/// Within how many seeds, from which on, each rule put out of force must be noticed: some ten times what it takes, but for
+/// the rarest, which has a test of its own among those of the control machine.
 const BUDGETS: [(&str, u64, u64); 22] = [
     ("`prev` off", 0, 500),
     ("`after` off", 0, 3_000),
@@ -39,7 +40,7 @@ const BUDGETS: [(&str, u64, u64); 22] = [
     ("compare one-way", 0, 2_000),
     ("fold omitted", 0, 1_000),
     ("pullers not inherited", 0, 10_000),
-    ("an attempt given up forgets its fetches", 0, 50_000),
+    ("an attempt given up forgets its fetches", 65_000, 1_000),
     ("who stops acting says nothing", 0, 3_000),
     ("release without asking who acts", 0, 60_000),
 ];
