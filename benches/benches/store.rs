@@ -7,7 +7,7 @@ use ring::{
     id::{Origin, Peer, PeerSet},
     slot::Slot,
 };
-use server::store::{Executed, Policy, Settings, SlotTxn, Store};
+use server::store::{Drained, Executed, Policy, Settings, SlotTxn, Store};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -86,14 +86,14 @@ fn benches(criterion: &mut Criterion) {
             set(&store, next(), &[3; 96][..64 + length]);
         });
     });
-    store.open_lane(PEER);
+    let lane = store.open_lane(PEER);
     let mut count = 0u64;
     group.bench_function("set, shipped to one peer", |bencher| {
         bencher.iter(|| {
             set(&store, next(), &[2; 64]);
             count += 1;
             if count.is_multiple_of(1024) {
-                while store.drain(PEER, 1 << 20).is_some() {}
+                while let Drained::Batch(_) = store.drain(lane, 1 << 20) {}
             }
         });
     });

@@ -13,12 +13,15 @@ use ring::{
     id::{Origin, Peer},
     slot::Slot,
 };
-use server::{session::Port, store::Store};
+use server::{
+    session::Port,
+    store::{Drained, LaneId, Store},
+};
 use several::{Several, key_of};
 
 /// Takes what a node has for a peer that stands for the copy on another node to that node.
-fn carry_effects(from: &Store, to: &Store, peer: Peer) {
-    while let Some(batch) = from.drain(peer, 1 << 20) {
+fn carry_effects(from: &Store, to: &Store, lane: LaneId) {
+    while let Drained::Batch(batch) = from.drain(lane, 1 << 20) {
         let bytes = batch.bytes.concat();
         let mut rest = &bytes[..];
         while let Some((head, behind)) = rest.split_first_chunk::<5>() {
@@ -40,9 +43,9 @@ async fn a_client_that_said_readonly_reads_from_a_copy_that_follows() {
     let slot = Slot::of(key.as_bytes());
     let (following, acting) = (&several.nodes[0].store, &several.nodes[1].store);
     following.with_replica(slot, |copy| copy.open_empty(Origin(77)));
-    several.replicate(1, slot, Peer(9));
+    let lane = several.replicate(1, slot, Peer(9));
     several.client(1).await.ask(&format!("SET {key} 1\nSET {{{key}}}b 2 PX 1"), "+OK\r\n+OK\r\n").await;
-    carry_effects(acting, following, Peer(9));
+    carry_effects(acting, following, lane);
     let moved = format!("-MOVED {slot} node1:7379\r\n");
     let mut client = several.client(0).await;
     client.ask(&format!("GET {key}"), &moved).await;

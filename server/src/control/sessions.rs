@@ -207,7 +207,7 @@ impl Task {
             Some(member) if member.standing().is_live() => member.ready.clone(),
             _ => SlotSet::new(SLOTS),
         };
-        self.store.open_lane(peer);
+        let opened = self.store.open_lane(peer);
         self.acks.begin(peer);
         let peering = self.peering.clone();
         self.links.connect(peer, move || {
@@ -217,7 +217,7 @@ impl Task {
         self.known_ready.insert(peer, ready.clone());
         self.machine.handle(Input::SessionUp { peer, id, ready }, &mut self.copies);
         let readers = [
-            self.data.spawn(lane.run(lane_half, self.wakes[peer.index()].clone())).abort_handle(),
+            self.data.spawn(lane.run(opened, lane_half, self.wakes[peer.index()].clone())).abort_handle(),
             self.data.spawn(bulk.run(bulk_half, asked, fetches)).abort_handle(),
         ];
         if let Some(active) = self.sessions.get_mut(&peer) {

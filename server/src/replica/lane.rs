@@ -41,7 +41,7 @@ use super::{Report, Reports, acks::Acks};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Batch, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
+    store::{Batch, Drained, LaneId, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
 };
 
 const DATA: u8 = 1;
@@ -123,23 +123,33 @@ impl Drop for Unacknowledged {
 
 impl Lane {
     /// Sends and receives until the session ends.
-    pub async fn run(self, half: Half, wake: Arc<Notify>) {
+    pub async fn run(self, lane: LaneId, half: Half, wake: Arc<Notify>) {
         let (peer, acks) = (self.peer, self.acks.clone());
         let unacknowledged = &Unacknowledged { peer, acks, batches: Mutex::default() };
         let why = tokio::select! {
-            why = self.clone().send(half.send.clone(), unacknowledged, wake) => why,
+            why = self.clone().send(lane, half.send.clone(), unacknowledged, wake) => why,
             why = self.clone().receive(half.receive, half.send, unacknowledged) => why,
         };
         // A control task that is gone has no use for it.
         let _ = self.reports.send(Report::Broken(self.session, why)).await;
     }
 
-    async fn send(self, to: mpsc::Sender<Frame>, unacknowledged: &Unacknowledged, wake: Arc<Notify>) -> String {
+    async fn send(
+        self,
+        lane: LaneId,
+        to: mpsc::Sender<Frame>,
+        unacknowledged: &Unacknowledged,
+        wake: Arc<Notify>,
+    ) -> String {
         let mut number = 0;
         loop {
-            let Some(mut batch) = self.store.drain(self.peer, BATCH_BYTES) else {
-                wake.notified().await;
-                continue;
+            let mut batch = match self.store.drain(lane, BATCH_BYTES) {
+                Drained::Batch(batch) => batch,
+                Drained::Nothing => {
+                    wake.notified().await;
+                    continue;
+                }
+                Drained::Closed => return "the session is over".to_owned(),
             };
             number += 1;
             let is_full = batch.len_bytes() >= BATCH_BYTES;

@@ -58,7 +58,7 @@ pub use self::{
     entries::SlotEntries,
     maintenance::Expired,
     memory::{OutOfMemory, Policy},
-    outbox::{Batch, Mark, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
+    outbox::{Batch, Drained, LaneId, Mark, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
     shard::Totals,
     snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
     txn::{SlotTxn, SlotView},
@@ -296,10 +296,11 @@ impl Store {
     // --- lanes ---
 
     /// From now on what happens is told to this peer. What happened before is not: copies are to be compared.
-    pub fn open_lane(&self, peer: Peer) {
+    pub fn open_lane(&self, peer: Peer) -> LaneId {
         self.close_lane(peer);
-        self.lanes.reset(peer);
+        let lane = self.lanes.reset(peer);
         self.shards.iter().for_each(|shard| shard.0.lock().outbox.open(peer));
+        lane
     }
 
     /// Tells this peer nothing more, and frees what waits for it.
@@ -317,17 +318,13 @@ impl Store {
         self.lanes.waiting_bytes(peer)
     }
 
-    /// Takes what waits for a peer, about `max_bytes` of it, more only where a single record is larger; none if
-    /// nothing waits, and then [`Events::wake`] says when it is worth asking again. To be called by one sender at a
-    /// time.
-    pub fn drain(&self, peer: Peer, max_bytes: usize) -> Option<Batch> {
-        if self.lanes.overflowed(peer) {
-            return None;
-        }
-        let take = |shard: usize, max_bytes, batch: &mut Batch| {
+    /// Takes what waits for a peer, about `max_bytes` of it, more only where a single record is larger. If nothing waits
+    /// [`Events::wake`] says when it is worth asking again.
+    pub fn drain(&self, lane: LaneId, max_bytes: usize) -> Drained {
+        let take = |peer, shard: usize, max_bytes, batch: &mut Batch| {
             self.shards[shard].0.lock().outbox.take(peer, max_bytes, batch)
         };
-        self.lanes.drain(peer, max_bytes, take)
+        self.lanes.drain(lane, max_bytes, take)
     }
 
     /// Tells a peer, between the effects, how this copy of a slot stands; false if its lane is closed.

@@ -30,6 +30,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use ring::{
     context::SlotContext,
     effect::{Header, Op},
@@ -112,9 +113,19 @@ pub(super) struct Lanes {
     lanes: Box<[Lane]>,
 }
 
+/// A lane as it was opened once: whoever sends for one that was closed since gets nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneId {
+    peer: Peer,
+    opening: u64,
+}
+
 /// One peer's share.
 #[derive(Debug, Default)]
 struct Lane {
+    /// How often it was opened. Locked while something is taken out: so the sender of a former opening, which may be in
+    /// the middle of that on another thread, takes nothing of a later one, and no wake-up that is meant for another.
+    openings: Mutex<u64>,
     waiting_bytes: AtomicUsize,
     overflowed: AtomicBool,
     /// The sender was woken and has not yet found everything empty.
@@ -122,6 +133,46 @@ struct Lane {
     dirty: [AtomicU64; SHARDS / 64],
     /// The word of `dirty` where the next batch starts.
     next_word: AtomicUsize,
+}
+
+impl Lane {
+    fn take_batch(&self, max_bytes: usize, mut take: impl FnMut(usize, usize, &mut Batch) -> Taken) -> Option<Batch> {
+        let mut batch = Batch::default();
+        let mut taken_bytes = 0;
+        let mut words_left = self.dirty.len();
+        while words_left > 0 && taken_bytes < max_bytes {
+            let word = self.next_word.load(Ordering::Relaxed) % self.dirty.len();
+            let mut bits = self.dirty[word].swap(0, Ordering::SeqCst);
+            while bits != 0 && taken_bytes < max_bytes {
+                let bit = bits & bits.wrapping_neg();
+                bits ^= bit;
+                let taken = take(word * 64 + bit.trailing_zeros() as usize, max_bytes - taken_bytes, &mut batch);
+                taken_bytes += taken.bytes;
+                if taken.more {
+                    self.dirty[word].fetch_or(bit, Ordering::SeqCst);
+                }
+            }
+            self.dirty[word].fetch_or(bits, Ordering::SeqCst);
+            if bits == 0 {
+                self.next_word.store(word + 1, Ordering::Relaxed);
+                words_left -= 1;
+            }
+        }
+        self.waiting_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
+        batch.seal();
+        (taken_bytes > 0).then_some(batch)
+    }
+}
+
+/// What a lane had.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Something.
+    Batch(Batch),
+    /// Nothing waits.
+    Nothing,
+    /// It was closed, and was opened again since.
+    Closed,
 }
 
 impl Lanes {
@@ -138,55 +189,49 @@ impl Lanes {
     }
 
     /// Makes a lane ready to be opened; it is closed in every shard.
-    pub(super) fn reset(&self, peer: Peer) {
+    pub(super) fn reset(&self, peer: Peer) -> LaneId {
         let lane = &self.lanes[peer.index()];
+        let mut openings = lane.openings.lock();
+        *openings += 1;
         lane.dirty.iter().for_each(|word| word.store(0, Ordering::SeqCst));
         lane.awake.store(false, Ordering::SeqCst);
         lane.overflowed.store(false, Ordering::Release);
+        LaneId { peer, opening: *openings }
     }
 
     /// Puts together what waits for a peer, up to `max_bytes` or one record, shard by shard; `take` empties one
     /// shard's buffer into the batch, up to a size, and says whether something is left.
     pub(super) fn drain(
         &self,
-        peer: Peer,
+        LaneId { peer, opening }: LaneId,
         max_bytes: usize,
-        mut take: impl FnMut(usize, usize, &mut Batch) -> Taken,
-    ) -> Option<Batch> {
+        mut take: impl FnMut(Peer, usize, usize, &mut Batch) -> Taken,
+    ) -> Drained {
         let lane = &self.lanes[peer.index()];
-        let mut batch = Batch::default();
-        let mut taken_bytes = 0;
-        let mut words_left = lane.dirty.len();
-        while words_left > 0 && taken_bytes < max_bytes {
-            let word = lane.next_word.load(Ordering::Relaxed) % lane.dirty.len();
-            let mut bits = lane.dirty[word].swap(0, Ordering::SeqCst);
-            while bits != 0 && taken_bytes < max_bytes {
-                let bit = bits & bits.wrapping_neg();
-                bits ^= bit;
-                let taken = take(word * 64 + bit.trailing_zeros() as usize, max_bytes - taken_bytes, &mut batch);
-                taken_bytes += taken.bytes;
-                if taken.more {
-                    lane.dirty[word].fetch_or(bit, Ordering::SeqCst);
-                }
+        let openings = lane.openings.lock();
+        if *openings != opening {
+            return Drained::Closed;
+        }
+        if self.overflowed(peer) {
+            return Drained::Nothing;
+        }
+        loop {
+            if let Some(batch) = lane.take_batch(max_bytes, |shard, bytes, batch| take(peer, shard, bytes, batch)) {
+                return Drained::Batch(batch);
             }
-            lane.dirty[word].fetch_or(bits, Ordering::SeqCst);
-            if bits == 0 {
-                lane.next_word.store(word + 1, Ordering::Relaxed);
-                words_left -= 1;
+            // Whoever makes a shard dirty from here on finds the sender asleep and wakes it; who did so before is seen.
+            lane.awake.store(false, Ordering::SeqCst);
+            let missed = lane.dirty.iter().any(|word| word.load(Ordering::SeqCst) != 0);
+            if !missed || lane.awake.swap(true, Ordering::SeqCst) {
+                return Drained::Nothing;
             }
         }
-        lane.waiting_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);
-        if taken_bytes > 0 {
-            batch.seal();
-            return Some(batch);
-        }
-        // Whoever makes a shard dirty from here on finds the sender asleep and wakes it; who did so before is seen.
-        lane.awake.store(false, Ordering::SeqCst);
-        let missed = lane.dirty.iter().any(|word| word.load(Ordering::SeqCst) != 0);
-        if missed && !lane.awake.swap(true, Ordering::SeqCst) {
-            return self.drain(peer, max_bytes, take);
-        }
-        None
+    }
+
+    /// A lane as it was opened last.
+    #[cfg(test)]
+    pub(super) fn current(&self, peer: Peer) -> LaneId {
+        LaneId { peer, opening: *self.lanes[peer.index()].openings.lock() }
     }
 
     /// Takes note that so many bytes were dropped.

@@ -22,7 +22,7 @@ use server::{
     router::{Cluster, Redirects},
     routes::{ME, Routes},
     session::{Port, Session},
-    store::Store,
+    store::{LaneId, Store},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -142,11 +142,12 @@ impl Several {
     }
 
     /// The slot's writes on this node are told to a peer, and count when it says so.
-    pub fn replicate(&self, on: usize, slot: Slot, to: Peer) {
+    pub fn replicate(&self, on: usize, slot: Slot, to: Peer) -> LaneId {
         let peers: PeerSet = [to].into_iter().collect();
-        self.nodes[on].store.open_lane(to);
+        let lane = self.nodes[on].store.open_lane(to);
         self.nodes[on].acks.begin(to);
         self.nodes[on].store.with_replica(slot, |replica| replica.set_peers(peers, peers));
+        lane
     }
 
     pub async fn client(&self, number: usize) -> Client {

@@ -15,13 +15,13 @@ fn a_sender_is_woken_once_until_it_has_found_nothing() {
     let (store, log) = store_with(1 << 20, 0, Policy::NoEviction);
     act(&store, Slot::all());
     put(&store, b"a", 10);
-    assert_eq!((log.take().len(), store.drain(PEER, 100)), (0, None));
+    assert_eq!((log.take().len(), drain(&store, PEER, 100)), (0, None));
     store.open_lane(PEER);
     put(&store, b"a", 10);
     put(&store, b"b", 10);
     put(&store, b"c", 10);
     assert_eq!(log.take(), [("wake", PEER)]);
-    assert_eq!(store.drain(PEER, 1).unwrap().marks.len(), 1);
+    assert_eq!(drain(&store, PEER, 1).unwrap().marks.len(), 1);
     put(&store, b"a", 10);
     assert_eq!(log.take(), []);
     assert_eq!(frames(&store, 1).len(), 3);
@@ -34,7 +34,7 @@ fn a_shard_keeps_its_order_and_marks_say_how_far_a_batch_goes() {
     let store = leader(Slot::all());
     let tickets: Vec<_> = (0..50).map(|n| put(&store, b"a", if n % 7 == 0 { 20_000 } else { n })).collect();
     let mut covered = 0;
-    while let Some(batch) = store.drain(PEER, 1000) {
+    while let Some(batch) = drain(&store, PEER, 1000) {
         let [mark] = batch.marks[..] else { panic!("one shard") };
         assert_eq!((mark.shard, mark.after), (tickets[0].shard, 0));
         assert!(mark.seq > covered);
@@ -60,7 +60,7 @@ fn a_lane_that_overflows_takes_in_nothing_more_until_it_is_opened_again() {
     assert_eq!((log.take(), store.lane_overflowed(PEER)), (vec![("overflowed", PEER)], true));
     assert!(kept.sent_to.contains(PEER) && lost.sent_to.is_empty());
     assert!(put(&store, b"a", 1).sent_to.is_empty());
-    assert_eq!((log.take(), store.drain(PEER, 100)), (vec![], None));
+    assert_eq!((log.take(), drain(&store, PEER, 100)), (vec![], None));
     store.close_lane(PEER);
     assert_eq!(store.lane_bytes(PEER), 0);
 
@@ -69,7 +69,7 @@ fn a_lane_that_overflows_takes_in_nothing_more_until_it_is_opened_again() {
     assert!(!store.lane_overflowed(PEER));
     let large = put(&store, b"a", 50_000);
     assert!(large.sent_to.contains(PEER));
-    let batch = store.drain(PEER, 100).unwrap();
+    let batch = drain(&store, PEER, 100).unwrap();
     assert!(batch.marks[0].after >= kept.seq && batch.marks[0].seq == large.seq, "{:?}", batch.marks);
     assert_eq!((store.lane_bytes(PEER), log.take()), (0, vec![("wake", PEER)]));
 }
@@ -85,8 +85,8 @@ fn closing_a_lane_frees_what_waits_and_leaves_other_lanes_alone() {
     assert_eq!(ticket.sent_to.iter().collect::<Vec<_>>(), [PEER, other]);
     assert_eq!(store.lane_bytes(PEER), store.lane_bytes(other));
     store.close_lane(PEER);
-    assert_eq!((store.lane_bytes(PEER), store.drain(PEER, 1 << 20)), (0, None));
-    assert!(store.drain(other, 1 << 20).is_some());
+    assert_eq!((store.lane_bytes(PEER), drain(&store, PEER, 1 << 20)), (0, None));
+    assert!(drain(&store, other, 1 << 20).is_some());
     assert!(!store.compare_record(Slot::of(b"a"), PEER) && store.compare_record(Slot::of(b"a"), other));
 }
 
@@ -94,8 +94,25 @@ fn closing_a_lane_frees_what_waits_and_leaves_other_lanes_alone() {
 fn a_large_value_is_shared_by_entry_and_lane() {
     let store = leader(Slot::all());
     put(&store, b"a", 100_000);
-    let batch = store.drain(PEER, 1 << 20).unwrap();
+    let batch = drain(&store, PEER, 1 << 20).unwrap();
     let entry_at =
         store.read(Slot::of(b"a"), NOW, |view| view.value(b"a").map(|value| value.as_slice().as_ptr() as usize));
     assert!(batch.bytes.iter().any(|part| Some(part.as_ptr() as usize) == entry_at));
+}
+
+#[test]
+fn the_sender_of_a_former_opening_takes_nothing_of_the_next_one() {
+    let (store, log) = store_with(1 << 20, 0, Policy::NoEviction);
+    act(&store, Slot::all());
+    let former = store.open_lane(PEER);
+    put(&store, b"a", 10);
+    store.close_lane(PEER);
+    assert_eq!(store.drain(former, 100), Drained::Nothing);
+    let lane = store.open_lane(PEER);
+    log.take();
+    put(&store, b"a", 10);
+    assert_eq!(log.take(), [("wake", PEER)]);
+    assert_eq!(store.drain(former, 100), Drained::Closed);
+    assert!(matches!(store.drain(lane, 100), Drained::Batch(_)));
+    assert_eq!((store.drain(lane, 100), store.drain(former, 100)), (Drained::Nothing, Drained::Closed));
 }

@@ -80,10 +80,19 @@ pub(super) fn on<R>(store: &Store, key: &[u8], now: u64, run: impl FnOnce(&mut S
     }
 }
 
+/// What the sender of the lane that is open takes.
+pub(super) fn drain(store: &Store, peer: Peer, max_bytes: usize) -> Option<Batch> {
+    match store.drain(store.lanes.current(peer), max_bytes) {
+        Drained::Batch(batch) => Some(batch),
+        Drained::Nothing => None,
+        Drained::Closed => panic!("that lane is open"),
+    }
+}
+
 /// Everything that waits for the peer, frame by frame.
 pub(super) fn frames(store: &Store, max_bytes: usize) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
-    while let Some(batch) = store.drain(PEER, max_bytes) {
+    while let Some(batch) = drain(store, PEER, max_bytes) {
         let bytes = batch.bytes.concat();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
