@@ -95,10 +95,14 @@ impl Control {
         self.try_act(slot, store);
     }
 
-    /// A session began in the middle of an attempt: its peer is asked as well.
+    /// A session began in the middle of an attempt: its peer is asked as well. What it answered in a former session is
+    /// void: it may have acted since.
     pub(super) fn acquire_asks(&mut self, slot: Slot, peer: Peer) {
         if let Some(acquire) = &mut self.slots[slot.index()].acquire {
             acquire.waiting.insert(peer);
+            acquire.answered.remove(peer);
+            acquire.marked.remove(peer);
+            acquire.answers.retain(|&(answered, _)| answered != peer);
             let (id, mine) = (acquire.id, acquire.asked);
             self.send(peer, slot, Body::Acquire { id, mine });
         }

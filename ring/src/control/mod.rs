@@ -122,6 +122,11 @@ pub struct Targets {
     owners: Vec<[Option<Peer>; MAX_REPLICAS]>,
 }
 
+/// So many slots are pulled at a time at least, if so many may be, and otherwise eight times as many as became ready
+/// since the last tick: a slot then waits for less than a second, and little arrives meanwhile that has to be parked.
+const FEW_PULLS: usize = 64;
+const PULLS_PER_ENDED: usize = 8;
+
 /// How many copies of a slot there can be.
 pub const MAX_REPLICAS: usize = 7;
 
@@ -251,6 +256,9 @@ pub struct Control {
     next_id: u64,
     pulls: usize,
     most_pulls: usize,
+    /// How many pulls may be under way now, and how many had ended at the last tick.
+    pull_window: usize,
+    pulled_before: u64,
     /// Slots that should be here and are not, the most urgent first, as the last tick found them.
     wanted: VecDeque<Slot>,
     draw: OriginDraw,
@@ -348,6 +356,8 @@ impl Control {
             next_id: 0,
             pulls: 0,
             most_pulls,
+            pull_window: most_pulls.min(FEW_PULLS),
+            pulled_before: 0,
             wanted: VecDeque::new(),
             draw: OriginDraw { state: seed },
             out: VecDeque::new(),
@@ -394,6 +404,9 @@ impl Control {
             return;
         }
         let done = self.out.len();
+        // Small slots cost hops between threads, and many of them may wait for these; large ones would wait for each other.
+        let ended = (self.counts.pulled - core::mem::replace(&mut self.pulled_before, self.counts.pulled)) as usize;
+        self.pull_window = (PULLS_PER_ENDED * ended).max(FEW_PULLS).min(self.most_pulls);
         // Slots that no staying node holds come first: they are what a crash or an exit would lose.
         let absent = |control: &Control, slot: &Slot| control.role(*slot) == Role::Absent;
         let wanted = self.every_slot().filter(|slot| absent(self, slot) && self.targets.contains(*slot, self.me));

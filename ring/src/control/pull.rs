@@ -47,7 +47,7 @@ impl Pull {
 impl Control {
     /// Begins what is wanted, as much as may be under way at a time.
     pub(super) fn begin_pulls<S: Slots>(&mut self, store: &mut S) {
-        while self.pulls < self.most_pulls
+        while self.pulls < self.pull_window
             && let Some(slot) = self.wanted.pop_front()
         {
             if self.role(slot) == Role::Absent {
@@ -70,7 +70,7 @@ impl Control {
             return;
         }
         match self.source(slot) {
-            Some(from) if self.pulls < self.most_pulls => self.begin_pull(slot, from, store),
+            Some(from) if self.pulls < self.pull_window => self.begin_pull(slot, from, store),
             Some(_) => {}
             None => self.consider_open_empty(slot, store),
         }

@@ -346,3 +346,21 @@ fn who_is_said_to_act_is_asked_next_but_gets_no_commands_before_it_says_so() {
     let register = Message { slot: slot(), body: Body::Register };
     assert!(said.contains(&Output::Send { to: TWO, message: register }), "{said:?}");
 }
+
+#[test]
+fn what_a_peer_answered_in_a_former_session_is_void() {
+    let (mut other, mut clock) = acting();
+    let (mut node, attempt) = Node::opening();
+    node.is_answered(ONE, attempt, Some(&other));
+    node.hears(Input::SessionDown { peer: ONE });
+    // While they do not reach each other the other one acts, and what it executes comes by no lane.
+    executes(&mut other, &mut clock, b"x");
+    node.meets(ONE, true);
+    node.is_answered(TWO, attempt, None);
+    node.is_answered(ONE, attempt, Some(&other));
+    let asked = fetch(&node.is_marked(ONE, attempt), ONE).expect("it is lacking");
+    assert_eq!(node.control.role(slot()), Role::Following);
+    let joined = node.joins(&other);
+    node.hears(Input::Fetched { fetch: asked, joined: Some(joined) });
+    assert_eq!((node.control.role(slot()), node.copy.0.digest()), (Role::Acting, other.digest()));
+}

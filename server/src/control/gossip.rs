@@ -81,7 +81,12 @@ impl Gossip {
 
     /// How much of what a node says is in the view: which boot's, up to which version.
     pub(super) fn viewed(&self, node: NodeId) -> Option<(Incarnation, u64)> {
-        self.viewed.get(&node).copied()
+        if self.stale {
+            return self.viewed.get(&node).copied();
+        }
+        // A version may rise without anything in it that a view is made from.
+        let (_, said) = self.facts.nodes().find(|&(id, _)| id == node)?;
+        Some((said.incarnation(), said.version()))
     }
 
     /// What this node says that it did not say at that version.

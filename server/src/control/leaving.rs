@@ -131,7 +131,6 @@ impl Task {
         }
         self.gossip.say_state(State::Left);
         self.push_news();
-        self.flush();
         Some(Ok(()))
     }
 

@@ -305,7 +305,10 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         }
         if let Some(ended) = task.has_left() {
             // What was said last has to get out before the streams end with the process.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            for _ in 0..4 {
+                task.flush();
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
             return ended;
         }
         // The streams of all sessions are read and written by this thread. Without this they would not be while there

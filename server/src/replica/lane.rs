@@ -149,7 +149,11 @@ impl Lane {
                     wake.notified().await;
                     continue;
                 }
-                Drained::Closed => return "the session is over".to_owned(),
+                Drained::Closed => {
+                    // Whoever sends now may have been meant by what woke this one.
+                    wake.notify_one();
+                    return "the session is over".to_owned();
+                }
             };
             number += 1;
             let is_full = batch.len_bytes() >= BATCH_BYTES;

@@ -131,31 +131,41 @@ struct Lane {
     /// The sender was woken and has not yet found everything empty.
     awake: AtomicBool,
     dirty: [AtomicU64; SHARDS / 64],
-    /// The word of `dirty` where the next batch starts.
-    next_word: AtomicUsize,
+    /// The shard that the next batch starts with.
+    next_shard: AtomicUsize,
 }
 
 impl Lane {
+    /// Takes from one dirty shard after the other, beginning behind the one that the last batch ended with: one that
+    /// always has a batch ready holds up no other.
     fn take_batch(&self, max_bytes: usize, mut take: impl FnMut(usize, usize, &mut Batch) -> Taken) -> Option<Batch> {
-        let mut batch = Batch::default();
-        let mut taken_bytes = 0;
-        let mut words_left = self.dirty.len();
-        while words_left > 0 && taken_bytes < max_bytes {
-            let word = self.next_word.load(Ordering::Relaxed) % self.dirty.len();
-            let mut bits = self.dirty[word].swap(0, Ordering::SeqCst);
-            while bits != 0 && taken_bytes < max_bytes {
+        let (mut batch, mut taken_bytes) = (Batch::default(), 0);
+        let start = self.next_shard.load(Ordering::Relaxed) % SHARDS;
+        let behind = !0u64 << (start % 64);
+        let words = self.dirty.len();
+        // The word of the start comes twice: from there on, and then up to there.
+        'batch: for step in 0..=words {
+            let word = (start / 64 + step) % words;
+            let looked_at = match step {
+                0 => behind,
+                _ if step == words => !behind,
+                _ => !0,
+            };
+            let mut bits = self.dirty[word].fetch_and(!looked_at, Ordering::SeqCst) & looked_at;
+            while bits != 0 {
+                if taken_bytes >= max_bytes {
+                    self.dirty[word].fetch_or(bits, Ordering::SeqCst);
+                    break 'batch;
+                }
+                let shard = word * 64 + bits.trailing_zeros() as usize;
                 let bit = bits & bits.wrapping_neg();
                 bits ^= bit;
-                let taken = take(word * 64 + bit.trailing_zeros() as usize, max_bytes - taken_bytes, &mut batch);
+                let taken = take(shard, max_bytes - taken_bytes, &mut batch);
                 taken_bytes += taken.bytes;
                 if taken.more {
                     self.dirty[word].fetch_or(bit, Ordering::SeqCst);
                 }
-            }
-            self.dirty[word].fetch_or(bits, Ordering::SeqCst);
-            if bits == 0 {
-                self.next_word.store(word + 1, Ordering::Relaxed);
-                words_left -= 1;
+                self.next_shard.store(shard + 1, Ordering::Relaxed);
             }
         }
         self.waiting_bytes.fetch_sub(taken_bytes, Ordering::Relaxed);

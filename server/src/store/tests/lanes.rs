@@ -1,5 +1,7 @@
 //! What waits for peers.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn put(store: &Store, key: &[u8], len: usize) -> Ticket {
@@ -115,4 +117,20 @@ fn the_sender_of_a_former_opening_takes_nothing_of_the_next_one() {
     assert_eq!(store.drain(former, 100), Drained::Closed);
     assert!(matches!(store.drain(lane, 100), Drained::Batch(_)));
     assert_eq!((store.drain(lane, 100), store.drain(former, 100)), (Drained::Nothing, Drained::Closed));
+}
+
+#[test]
+fn a_shard_that_always_has_a_batch_ready_holds_up_no_other() {
+    let (store, _) = store_with(1 << 30, 0, Policy::NoEviction);
+    act(&store, Slot::all());
+    store.open_lane(PEER);
+    let put_all = || (0..40).map(|n| put(&store, format!("{n}").as_bytes(), 5_000).shard).collect::<BTreeSet<u16>>();
+    let (shards, mut seen, mut batches) = (put_all(), BTreeSet::new(), 0);
+    while seen.len() < shards.len() {
+        // What was sent is there again before the next batch.
+        put_all();
+        seen.extend(drain(&store, PEER, 1).unwrap().marks.iter().map(|mark| mark.shard));
+        batches += 1;
+        assert!(batches <= shards.len(), "{} of {} shards in {batches} batches", seen.len(), shards.len());
+    }
 }
