@@ -1,14 +1,13 @@
 //! Who may come in.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -63,15 +62,33 @@ pub async fn serve(
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }
-    // Whoever the kernel has let in already would be cut off with the listener.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+    for (stream, peer) in let_in(listener) {
         if let Some(connection) = admit(stream, peer, &router, port, bounds) {
             tasks.spawn(connection.run());
         }
     }
-    drop(listener);
     router.services().clients.close_idle();
     while tasks.join_next().await.is_some() {}
+}
+
+/// Closes the listener. Whoever the kernel has let in already would be cut off with it and is returned. The kernel is
+/// asked until it has nobody left, not the runtime, which hears of the last ones a moment later.
+fn let_in(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let mut accepted = Vec::new();
+    loop {
+        match listener.accept() {
+            Ok(client) => accepted.push(client),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+            Err(_) => break,
+        }
+    }
+    drop(listener);
+    let known = |(stream, peer): (std::net::TcpStream, _)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    accepted.into_iter().filter_map(known).collect()
 }
 
 fn admit(
@@ -134,6 +151,18 @@ fn is_private(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_the_kernel_has_let_in_is_not_cut_off_with_the_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // The runtime does not get to hear of them.
+        let clients: Vec<_> = (0..10).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let accepted = let_in(listener);
+        let peers: Vec<_> = accepted.iter().map(|&(_, peer)| peer).collect();
+        assert_eq!(peers, clients.iter().map(|client| client.local_addr().unwrap()).collect::<Vec<_>>());
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody else comes in");
+    }
 
     #[test]
     fn private_addresses_are_told_from_public_ones() {
