@@ -23,6 +23,7 @@ fn store() -> Store {
         policy: Policy::NoEviction,
         lane_window_bytes: 64 << 20,
         events: Arc::new(()),
+        versions: None,
     };
     let store = Store::new(settings);
     let peers: PeerSet = [PEER].into_iter().collect();

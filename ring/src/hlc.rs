@@ -21,6 +21,9 @@ impl Hlc {
     /// Before every tick.
     pub const ZERO: Hlc = Hlc(0);
 
+    /// After every tick: in the year 2577.
+    pub const LAST: Hlc = Hlc((1 << BITS) - 1);
+
     /// The time with this packed value, if it fits into 56 bits.
     pub const fn from_bits(bits: u64) -> Option<Hlc> {
         if bits >> BITS == 0 { Some(Hlc(bits)) } else { None }

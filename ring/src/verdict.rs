@@ -75,7 +75,8 @@ impl Config {
 pub struct Now {
     /// By a clock that never jumps: delays are measured on it.
     pub ms: u64,
-    /// By the calendar: statements are dated with it.
+    /// By the calendar, as it was when the node started and what has passed since: statements are dated with it, and a
+    /// clock that is set meanwhile must not date them far ahead.
     pub unix_ms: u64,
 }
 

@@ -1,5 +1,8 @@
 //! The entries of one slot, and the rules by which effects and snapshots change them.
+//!
+//! What is called a key here is an entry's name: the key with its database ([`Database::name`]).
 
+use bytes::Bytes;
 use hashbrown::HashTable;
 use ring::{
     context::{Keep, SlotContext, join_rule},
@@ -12,11 +15,13 @@ use ring::{
 
 use super::{
     deadlines::Deadlines,
-    entry::{AccessTime, Content, Entry, PackedDot, PackedOrigin, Source},
+    entry::{Content, Entry, PackedDot, PackedOrigin, Source, size_class},
     index::{Index, Place, hash_key},
+    shard::Random,
     snapshot::SlotSnapshot,
+    uses::Uses,
 };
-use crate::types::Kind;
+use crate::types::{DATABASES, Database, Kind};
 
 /// A slot's table of origins; one that finds no place stands in the entry itself.
 const MAX_ORIGINS: usize = 256;
@@ -28,11 +33,31 @@ pub struct SlotEntries {
     deadlines: Deadlines,
     origins: Vec<Origin>,
     entry_bytes: usize,
+    /// How many entries the databases have beside the first; none as long as they have none.
+    others: Option<Box<PerDatabase>>,
+}
+
+/// Entries, and those with a deadline, by database; the first one's are not kept.
+type PerDatabase = [Held; DATABASES];
+
+/// How many entries are held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// All, those past their deadline included.
+    pub keys: usize,
+    /// Those with a deadline.
+    pub expires: usize,
 }
 
 impl SlotEntries {
     pub(super) fn new(seed: u64) -> SlotEntries {
-        SlotEntries { index: Index::new(seed), deadlines: Deadlines::new(), origins: Vec::new(), entry_bytes: 0 }
+        SlotEntries {
+            index: Index::new(seed),
+            deadlines: Deadlines::new(),
+            origins: Vec::new(),
+            entry_bytes: 0,
+            others: None,
+        }
     }
 
     /// How many entries are held, those past their deadline included.
@@ -50,9 +75,23 @@ impl SlotEntries {
         self.deadlines.len()
     }
 
-    /// How many bytes the entries and their index take, as the allocator gives them.
+    /// How many entries a database has.
+    pub fn held(&self, database: Database) -> Held {
+        match &self.others {
+            None if database != Database::FIRST => Held::default(),
+            None => Held { keys: self.len(), expires: self.expires() },
+            Some(others) if database != Database::FIRST => others[database.index()],
+            Some(others) => others.iter().fold(Held { keys: self.len(), expires: self.expires() }, |left, other| {
+                Held { keys: left.keys - other.keys, expires: left.expires - other.expires }
+            }),
+        }
+    }
+
+    /// How many bytes the entries take with their index, deadlines and origins, as the allocator gives them.
     pub fn bytes(&self) -> usize {
-        self.entry_bytes + self.index.allocated_bytes() + self.deadlines.allocated_bytes()
+        let origins = size_class(self.origins.capacity() * size_of::<Origin>());
+        let others = if self.others.is_some() { size_class(size_of::<PerDatabase>()) } else { 0 };
+        self.entry_bytes + self.index.allocated_bytes() + self.deadlines.allocated_bytes() + origins + others
     }
 
     #[cfg(test)]
@@ -92,8 +131,18 @@ impl SlotEntries {
         self.index.entry(place)
     }
 
-    pub(super) fn touch(&mut self, place: Place, now: AccessTime) {
-        self.index.entry_mut(place).touch(now);
+    pub(super) fn note_use(&mut self, place: Place, used: impl FnOnce(Uses) -> Uses) {
+        self.index.entry_mut(place).note_use(used);
+    }
+
+    /// Gives an entry other bytes for its large value and returns those that it had; its version stays. Only for a moment
+    /// in which nobody looks. A value that is not large is left alone.
+    pub(super) fn exchange(&mut self, place: Place, value: Bytes) -> Bytes {
+        let entry = self.index.entry_mut(place);
+        let before = entry.allocated_bytes();
+        let old = entry.exchange(value);
+        self.entry_bytes = self.entry_bytes - before + entry.allocated_bytes();
+        old
     }
 
     /// The version of an entry.
@@ -114,44 +163,67 @@ impl SlotEntries {
     /// An entry whose deadline has come, with its key's hash.
     pub(super) fn due(&self, now: u64) -> Option<(u64, Place)> {
         let (deadline, hash) = self.deadlines.first().filter(|&(deadline, _)| deadline <= now)?;
-        let place = self.index.find_by(hash, |entry| entry.deadline() == deadline && self.hash(entry.key()) == hash);
-        Some((hash, place.expect("a deadline is taken out with its entry")))
+        Some((hash, self.place_of(deadline, hash)))
     }
 
-    /// Gives a key a new version, whatever it had.
+    /// Any entry with a deadline; every one is as likely.
+    pub(super) fn random_with_deadline(&self, random: &mut Random) -> Option<Place> {
+        self.deadlines.random(random).map(|(deadline, hash)| self.place_of(deadline, hash))
+    }
+
+    /// The entry that a deadline belongs to.
+    fn place_of(&self, deadline: u64, hash: u64) -> Place {
+        let place = self.index.find_by(hash, |entry| entry.deadline() == deadline && self.hash(entry.key()) == hash);
+        place.expect("a deadline is taken out with its entry")
+    }
+
+    /// Gives a key a new version, whatever it had; `noted` says from what was known of its uses what is known now.
     pub(super) fn put(
         &mut self,
         hash: u64,
         key: &[u8],
         content: Content<'_>,
         dot: Dot,
-        access: AccessTime,
+        noted: impl FnOnce(Option<Uses>) -> Uses,
         fold: &mut Fold,
     ) {
         let packed = self.pack(dot);
         let deadline = content.deadline;
         match self.find(hash, key) {
             Some(place) => {
+                let uses = noted(Some(self.entry(place).uses()));
                 self.replace(hash, place, deadline, dot, fold, |entry| {
-                    if !entry.overwrite(key, &content, packed, access) {
-                        *entry = Entry::new(key, content, packed, access);
+                    if !entry.overwrite(key, &content, packed, uses) {
+                        *entry = Entry::new(key, content, packed, uses);
                     }
                 });
             }
             None => {
-                let entry = Entry::new(key, content, packed, access);
+                let entry = Entry::new(key, content, packed, noted(None));
                 self.entry_bytes += entry.allocated_bytes();
                 self.index.insert(hash, entry);
                 self.add_deadline(deadline, hash);
+                self.count(key, |held| {
+                    held.keys += 1;
+                    held.expires += usize::from(deadline != 0);
+                });
                 fold.toggle(key, dot);
             }
         }
     }
 
     /// Gives an entry another deadline, as a new version of the same value.
-    pub(super) fn set_deadline(&mut self, hash: u64, place: Place, deadline: u64, dot: Dot, fold: &mut Fold) {
+    pub(super) fn set_deadline(
+        &mut self,
+        hash: u64,
+        place: Place,
+        deadline: u64,
+        dot: Dot,
+        uses: Uses,
+        fold: &mut Fold,
+    ) {
         let packed = self.pack(dot);
-        self.replace(hash, place, deadline, dot, fold, |entry| *entry = entry.with_deadline(deadline, packed));
+        self.replace(hash, place, deadline, dot, fold, |entry| *entry = entry.with_deadline(deadline, packed, uses));
     }
 
     pub(super) fn remove(&mut self, hash: u64, place: Place, fold: &mut Fold) {
@@ -159,6 +231,10 @@ impl SlotEntries {
         self.entry_bytes -= entry.allocated_bytes();
         fold.toggle(entry.key(), self.dot(&entry));
         self.remove_deadline(entry.deadline(), hash);
+        self.count(entry.key(), |held| {
+            held.keys -= 1;
+            held.expires -= usize::from(entry.deadline() != 0);
+        });
         if self.index.len() == 0 {
             self.origins = Vec::new();
         }
@@ -183,6 +259,31 @@ impl SlotEntries {
         if old_deadline != deadline {
             self.remove_deadline(old_deadline, hash);
             self.add_deadline(deadline, hash);
+            self.recount_deadline(place, old_deadline != 0, deadline != 0);
+        }
+    }
+
+    /// An entry got a deadline, or lost it.
+    fn recount_deadline(&mut self, place: Place, had: bool, has: bool) {
+        let (database, _) = Database::of(self.index.entry(place).key());
+        if database != Database::FIRST
+            && let Some(others) = &mut self.others
+        {
+            let held = &mut others[database.index()];
+            held.expires = held.expires + usize::from(has) - usize::from(had);
+        }
+    }
+
+    /// Changes the count of the database that a name is in, if that is not the first one.
+    fn count(&mut self, name: &[u8], change: impl FnOnce(&mut Held)) {
+        let (database, _) = Database::of(name);
+        if database == Database::FIRST {
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        change(&mut others[database.index()]);
+        if others.iter().all(|held| held.keys == 0) {
+            self.others = None;
         }
     }
 
@@ -235,7 +336,7 @@ impl Entries for SlotEntries {
                 let kind = Kind::from_number(*kind).expect("effects of unknown kinds are refused on arrival");
                 if !held {
                     let content = Content { kind, value: Source::Copied(value), deadline: *deadline };
-                    self.put(hash, key, content, dot, AccessTime::at(dot.hlc.unix_ms()), fold);
+                    self.put(hash, key, content, dot, |old| Uses::replaced(old, dot.hlc.unix_ms()), fold);
                 }
             }
             Op::Drop { key, saw, .. } => {
@@ -280,7 +381,8 @@ impl Entries for SlotEntries {
                 Keep::Mine => {}
                 Keep::Theirs => {
                     let content = Content { kind: entry.kind, value: entry.value.clone(), deadline: entry.deadline };
-                    self.put(hash, entry.key, content, entry.dot, AccessTime::at(entry.dot.hlc.unix_ms()), fold);
+                    let noted = |old| Uses::replaced(old, entry.dot.hlc.unix_ms());
+                    self.put(hash, entry.key, content, entry.dot, noted, fold);
                 }
                 Keep::Neither => {
                     if let Some(place) = place {

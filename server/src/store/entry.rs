@@ -1,7 +1,7 @@
 //! One entry: key, value, version and what eviction and expiry need, in one allocation where the value is small.
 //!
 //! ```text
-//! u8 flags (4 bits kind, DEADLINE, WIDE) · u24 access time
+//! u8 flags (4 bits kind, DEADLINE, WIDE, COUNTS) · u24 what is known of its uses, with COUNTS: see `uses`
 //! u64: 56 bits hlc, 8 bits index into the slot's table of origins
 //! [u64 origin, if WIDE: the table was full] [u64 deadline, if DEADLINE]
 //! u8 key length, or 255 and u32 · key · value
@@ -14,7 +14,10 @@
 use bytes::Bytes;
 use ring::{hlc::Hlc, id::Origin};
 
-use super::prefetch::{LINE_BYTES, prefetch};
+use super::{
+    prefetch::{LINE_BYTES, prefetch},
+    uses::Uses,
+};
 use crate::types::{Kind, Value};
 
 /// How much of an entry is fetched beforehand: the rest of a larger one the processor fetches by itself, in order.
@@ -30,21 +33,6 @@ const LONG_KEY: u8 = 255;
 const DOT_AT: usize = 4;
 const HEAD: usize = 12;
 const HLC_BITS: u32 = 56;
-
-/// When an entry was last used, in quarters of a second (256 ms) modulo 2^24: it wraps after 49 days.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct AccessTime(u32);
-
-impl AccessTime {
-    pub(super) fn at(unix_ms: u64) -> AccessTime {
-        AccessTime((unix_ms >> 8) as u32 & 0xFF_FFFF)
-    }
-
-    /// How long ago this was.
-    pub(super) fn age(self, now: AccessTime) -> u32 {
-        now.0.wrapping_sub(self.0) & 0xFF_FFFF
-    }
-}
 
 /// A dot as an entry keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,24 +107,24 @@ struct Large {
 }
 
 impl Entry {
-    pub(super) fn new(key: &[u8], mut content: Content<'_>, dot: PackedDot, access: AccessTime) -> Entry {
+    pub(super) fn new(key: &[u8], mut content: Content<'_>, dot: PackedDot, uses: Uses) -> Entry {
         let head = head_len(key, &content, dot);
         let Some(value) = content.value.share().cloned() else {
             let mut bytes = vec![0; head + content.value.as_slice().len()];
-            fill(&mut bytes, key, &content, dot, access);
+            fill(&mut bytes, key, &content, dot, uses);
             return Entry(Repr::Small(bytes.into_boxed_slice()));
         };
         let mut bytes = vec![0; head];
-        fill_head(&mut bytes, key, &content, dot, access);
+        fill_head(&mut bytes, key, &content, dot, uses);
         Entry(Repr::Large(Box::new(Large { head: bytes.into_boxed_slice(), value })))
     }
 
     /// Takes new content into the old allocation where it fits exactly.
-    pub(super) fn overwrite(&mut self, key: &[u8], content: &Content<'_>, dot: PackedDot, access: AccessTime) -> bool {
+    pub(super) fn overwrite(&mut self, key: &[u8], content: &Content<'_>, dot: PackedDot, uses: Uses) -> bool {
         let len = content.value.as_slice().len();
         match &mut self.0 {
             Repr::Small(bytes) if len < LARGE_BYTES && bytes.len() == head_len(key, content, dot) + len => {
-                fill(bytes, key, content, dot, access);
+                fill(bytes, key, content, dot, uses);
                 true
             }
             _ => false,
@@ -144,12 +132,12 @@ impl Entry {
     }
 
     /// The same entry with another deadline and version.
-    pub(super) fn with_deadline(&self, deadline: u64, dot: PackedDot) -> Entry {
+    pub(super) fn with_deadline(&self, deadline: u64, dot: PackedDot, uses: Uses) -> Entry {
         let value = match self.value() {
             Value::Small(bytes) => Source::Copied(bytes),
             Value::Large(bytes) => Source::Shared(bytes.clone()),
         };
-        Entry::new(self.key(), Content { kind: self.kind(), value, deadline }, dot, self.access())
+        Entry::new(self.key(), Content { kind: self.kind(), value, deadline }, dot, uses)
     }
 
     /// Says that this entry is about to be looked at: its head, its key and the beginning of its value.
@@ -202,19 +190,28 @@ impl Entry {
         u64_at(head, HEAD + 8 * usize::from(head[0] & WIDE != 0))
     }
 
-    pub(super) fn access(&self) -> AccessTime {
-        let head = self.head();
-        AccessTime(u32::from_le_bytes([head[1], head[2], head[3], 0]))
+    pub(super) fn uses(&self) -> Uses {
+        Uses::of_word(self.first_word())
     }
 
-    /// Takes note of a use. Writes only when the time differs, so that reading a hot entry does not dirty its line.
-    pub(super) fn touch(&mut self, now: AccessTime) {
-        if self.access() != now {
+    /// Takes note of a use. Writes only what differs, so that reading a hot entry does not dirty its line.
+    pub(super) fn note_use(&mut self, used: impl FnOnce(Uses) -> Uses) {
+        let word = self.first_word();
+        let noted = used(Uses::of_word(word)).in_word(word);
+        if noted != word {
             let head = match &mut self.0 {
                 Repr::Small(bytes) => bytes,
                 Repr::Large(large) => &mut large.head,
             };
-            head[1..4].copy_from_slice(&now.0.to_le_bytes()[..3]);
+            head[..4].copy_from_slice(&noted.to_le_bytes());
+        }
+    }
+
+    /// Puts other bytes in the place of a large value.
+    pub(super) fn exchange(&mut self, value: Bytes) -> Bytes {
+        match &mut self.0 {
+            Repr::Large(large) => std::mem::replace(&mut large.value, value),
+            Repr::Small(_) => value,
         }
     }
 
@@ -230,6 +227,11 @@ impl Entry {
                     + size_class(24)
             }
         }
+    }
+
+    /// The flags and what is known of the uses.
+    fn first_word(&self) -> u32 {
+        u32::from_le_bytes(*self.head().first_chunk().expect("an entry's head is complete"))
     }
 
     fn head(&self) -> &[u8] {
@@ -263,19 +265,13 @@ fn head_len(key: &[u8], content: &Content<'_>, dot: PackedDot) -> usize {
     HEAD + 8 * usize::from(wide) + 8 * usize::from(content.deadline != 0) + key_len + key.len()
 }
 
-fn fill(bytes: &mut [u8], key: &[u8], content: &Content<'_>, dot: PackedDot, access: AccessTime) {
-    let rest = fill_head(bytes, key, content, dot, access);
+fn fill(bytes: &mut [u8], key: &[u8], content: &Content<'_>, dot: PackedDot, uses: Uses) {
+    let rest = fill_head(bytes, key, content, dot, uses);
     rest.copy_from_slice(content.value.as_slice());
 }
 
 /// Writes all but the value and returns the room for it.
-fn fill_head<'b>(
-    bytes: &'b mut [u8],
-    key: &[u8],
-    content: &Content<'_>,
-    dot: PackedDot,
-    access: AccessTime,
-) -> &'b mut [u8] {
+fn fill_head<'b>(bytes: &'b mut [u8], key: &[u8], content: &Content<'_>, dot: PackedDot, uses: Uses) -> &'b mut [u8] {
     let mut flags = content.kind as u8;
     let index = match dot.origin {
         PackedOrigin::Index(index) => index,
@@ -287,8 +283,7 @@ fn fill_head<'b>(
     if content.deadline != 0 {
         flags |= DEADLINE;
     }
-    let [time_0, time_1, time_2, _] = access.0.to_le_bytes();
-    let mut rest = put(bytes, &[flags, time_0, time_1, time_2]);
+    let mut rest = put(bytes, &uses.in_word(u32::from(flags)).to_le_bytes());
     rest = put(rest, &(dot.hlc.bits() | u64::from(index) << HLC_BITS).to_le_bytes());
     if let PackedOrigin::Wide(origin) = dot.origin {
         rest = put(rest, &origin.0.to_le_bytes());
@@ -323,7 +318,7 @@ mod tests {
         assert_eq!(size_of::<Entry>(), 16);
         let content = Content { kind: Kind::String, value: Source::Copied(&[7; 64]), deadline: 0 };
         let dot = PackedDot { hlc: Hlc::ZERO, origin: PackedOrigin::Index(0) };
-        assert_eq!(Entry::new(&[1; 16], content, dot, AccessTime(0)).allocated_bytes(), 96);
+        assert_eq!(Entry::new(&[1; 16], content, dot, Uses::at(0)).allocated_bytes(), 96);
     }
 
     #[test]
@@ -351,26 +346,26 @@ mod tests {
         ]
     }
 
-    fn check(entry: &Entry, key: &[u8], value: &[u8], deadline: u64, dot: PackedDot, access: AccessTime) {
+    fn check(entry: &Entry, key: &[u8], value: &[u8], deadline: u64, dot: PackedDot, uses: Uses) {
         assert_eq!((entry.key(), entry.value().as_slice(), entry.deadline()), (key, value, deadline));
-        assert_eq!((entry.dot(), entry.access(), entry.kind()), (dot, access, Kind::String));
+        assert_eq!((entry.dot(), entry.uses(), entry.kind()), (dot, uses, Kind::String));
     }
 
     proptest! {
         #[test]
-        fn an_entry_is_read_as_it_was_made(key in bytes(), value in bytes(), other in bytes(), deadline in prop_oneof![Just(0), any::<u64>()], dot in dot(), later in dot(), time in any::<u32>()) {
-            let access = AccessTime(time & 0xFF_FFFF);
+        fn an_entry_is_read_as_it_was_made(key in bytes(), value in bytes(), other in bytes(), deadline in prop_oneof![Just(0), any::<u64>()], dot in dot(), later in dot(), uses: u32) {
+            let (uses, other_uses) = (Uses::of_word(uses), Uses::of_word(!uses));
             let content = |value| Content { kind: Kind::String, value: Source::Copied(value), deadline };
-            let mut entry = Entry::new(&key, content(&value), dot, access);
-            check(&entry, &key, &value, deadline, dot, access);
+            let mut entry = Entry::new(&key, content(&value), dot, uses);
+            check(&entry, &key, &value, deadline, dot, uses);
             prop_assert_eq!(matches!(entry.value(), Value::Large(_)), value.len() >= LARGE_BYTES);
-            check(&entry.with_deadline(17, later), &key, &value, 17, later, access);
-            entry.touch(AccessTime(9));
-            check(&entry, &key, &value, deadline, dot, AccessTime(9));
-            if entry.overwrite(&key, &content(&other), later, access) {
-                check(&entry, &key, &other, deadline, later, access);
+            check(&entry.with_deadline(17, later, other_uses), &key, &value, 17, later, other_uses);
+            entry.note_use(|noted| if noted == uses { other_uses } else { noted });
+            check(&entry, &key, &value, deadline, dot, other_uses);
+            if entry.overwrite(&key, &content(&other), later, uses) {
+                check(&entry, &key, &other, deadline, later, uses);
             } else {
-                check(&entry, &key, &value, deadline, dot, AccessTime(9));
+                check(&entry, &key, &value, deadline, dot, other_uses);
             }
         }
     }

@@ -321,7 +321,10 @@ fn prefix(order: u64, bits: u32) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        store::entry::{AccessTime, Content, PackedDot, PackedOrigin, Source},
+        store::{
+            entry::{Content, PackedDot, PackedOrigin, Source},
+            uses::Uses,
+        },
         types::Kind,
     };
     use ring::hlc::Hlc;
@@ -330,7 +333,7 @@ mod tests {
     fn entry(key: u32) -> Entry {
         let content = Content { kind: Kind::String, value: Source::Copied(b"v"), deadline: 0 };
         let dot = PackedDot { hlc: Hlc::ZERO, origin: PackedOrigin::Index(0) };
-        Entry::new(&key.to_le_bytes(), content, dot, AccessTime::at(0))
+        Entry::new(&key.to_le_bytes(), content, dot, Uses::at(0))
     }
 
     fn key(entry: &Entry) -> u32 {

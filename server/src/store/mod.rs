@@ -6,7 +6,7 @@
 //!         │           └─ outbox: what the peers are to be told
 //!         ├─ shard 1 …
 //!         ├─ lanes:  per peer, what waits in all shards together
-//!         └─ memory: the sum of bytes and its limit
+//!         └─ memory: the sum of bytes, its limit and the policy
 //! ```
 //!
 //! A command executes on the thread that read it, under the lock of its slot's shard, and only where the slot's role
@@ -18,20 +18,25 @@
 //! the slots, so ranges are as evenly used as any other choice. With 256 shards two of sixteen threads want the same
 //! lock at the same moment only rarely.
 //!
-//! The store knows slots, roles, dots and the time it is told. It does not know the view, the commands, the Redis
+//! The store knows slots, roles, dots and the time it is told: the time of day with every call, for deadlines, and the
+//! [`VersionTime`], which no setting of a clock changes, for dots and for what is noted of uses. It does not know the view, the commands, the Redis
 //! protocol or where peers are. No lock is held across an await: nothing here is asynchronous.
 
+mod change;
 mod deadlines;
 mod entries;
 mod entry;
+mod eviction;
+mod expiry;
 mod index;
-mod maintenance;
 mod memory;
+mod moves;
 mod outbox;
 mod prefetch;
 mod shard;
 mod snapshot;
 mod txn;
+mod uses;
 
 use std::{fmt, sync::Arc, sync::atomic::AtomicUsize};
 
@@ -52,25 +57,27 @@ use self::{
     prefetch::{LINE_BYTES, prefetch},
     shard::Shard,
 };
-use crate::types::Kind;
+use crate::{
+    clock::{MAX_AHEAD_MS, VersionTime},
+    types::{DATABASES, Database, Kind, Name},
+};
 
 pub use self::{
-    entries::SlotEntries,
-    maintenance::Expired,
-    memory::{OutOfMemory, Policy},
+    entries::{Held, SlotEntries},
+    eviction::Evicted,
+    expiry::Expired,
+    memory::OutOfMemory,
     outbox::{Batch, Drained, LaneId, Mark, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
     shard::Totals,
     snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
     txn::{SlotTxn, SlotView},
 };
+pub use crate::types::{Policy, Tuning};
 
 /// How many shards there are.
 pub const SHARDS: usize = 256;
 /// How many neighbouring slots make a shard.
 pub const SLOTS_PER_SHARD: usize = SLOTS / SHARDS;
-
-/// A version from so far ahead is damage or malice, not skew: taking it in would move this node's clock there too.
-const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How a store is set up.
 pub struct Settings {
@@ -84,6 +91,8 @@ pub struct Settings {
     pub lane_window_bytes: usize,
     /// Who is told what happens to the lanes.
     pub events: Arc<dyn Events>,
+    /// The time that versions are made of; without one, the time of day.
+    pub versions: Option<VersionTime>,
 }
 
 /// What the store has to say to those who drive it. Called under a shard's lock: it has to be quick (set a flag, wake
@@ -99,6 +108,23 @@ pub trait Events: Send + Sync {
 impl Events for () {
     fn wake(&self, _: Peer) {}
     fn overflowed(&self, _: Peer) {}
+}
+
+/// What a command may see, and what it leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// The database that its keys are of.
+    pub database: Database,
+    /// How many databases there are for it.
+    pub databases: usize,
+    /// Whether reading or writing a key does not count as a use of it.
+    pub leaves_no_trace: bool,
+}
+
+impl Default for Access {
+    fn default() -> Access {
+        Access { database: Database::FIRST, databases: DATABASES, leaves_no_trace: false }
+    }
 }
 
 /// What became of a command.
@@ -149,6 +175,7 @@ pub struct Store {
     lanes: Lanes,
     memory: Memory,
     events: Arc<dyn Events>,
+    versions: Option<VersionTime>,
     /// Where expiry and eviction go on.
     next_expiry: AtomicUsize,
     next_eviction: AtomicUsize,
@@ -165,8 +192,9 @@ impl Store {
         Store {
             shards: (0..SHARDS).map(shard).collect(),
             lanes: Lanes::new(settings.lane_window_bytes),
-            memory: Memory::new(SHARDS, settings.max_memory_bytes, settings.policy),
+            memory: Memory::new(settings.max_memory_bytes, settings.policy),
             events: settings.events,
+            versions: settings.versions,
             next_expiry: AtomicUsize::new(0),
             next_eviction: AtomicUsize::new(0),
         }
@@ -175,7 +203,7 @@ impl Store {
     // --- commands ---
 
     /// Says that these keys, with their slots, are about to be looked at. Changes nothing but what it costs.
-    pub fn prefetch(&self, keys: &[(Slot, &[u8])]) {
+    pub fn prefetch(&self, keys: &[(Slot, Name<'_>)]) {
         for &(slot, _) in keys {
             let shard = &self.shards[slot.index() / SLOTS_PER_SHARD].0;
             let copy = Shard::place_of(shard.data_ptr(), slot);
@@ -183,10 +211,10 @@ impl Store {
                 prefetch(copy.wrapping_add(line));
             }
         }
-        for &(slot, key) in keys {
+        for &(slot, ref name) in keys {
             // Whoever holds the lock is looking at something else; waiting for it would cost more than a miss.
             if let Some(shard) = self.shards[slot.index() / SLOTS_PER_SHARD].0.try_lock() {
-                shard.slot(slot).entries().prefetch(key);
+                shard.slot(slot).entries().prefetch(name);
             }
         }
     }
@@ -243,7 +271,7 @@ impl Store {
         seen: &SlotContext,
         now_unix_ms: u64,
     ) -> Result<(bool, bool), Malformed> {
-        check_time(seen.latest(), now_unix_ms)?;
+        self.check_time(seen.latest(), now_unix_ms)?;
         Ok(self.with_replica(slot, |replica| (replica.heard_of(from, seen), replica.counts())))
     }
 
@@ -259,7 +287,7 @@ impl Store {
     pub fn receive(&self, from: Peer, bytes: &[u8], now_unix_ms: u64) -> Result<(Slot, Received, bool), Malformed> {
         let effect = EffectRef::decode(bytes)?;
         let slot = effect.header.slot;
-        check_time(effect.header.dot.hlc, now_unix_ms)?;
+        self.check_time(effect.header.dot.hlc, now_unix_ms)?;
         if effect.ops().any(|op| matches!(op, Op::Put { kind, .. } if Kind::from_number(kind).is_none())) {
             return Err(Malformed("unknown kind of value"));
         }
@@ -284,7 +312,7 @@ impl Store {
         entries: SlotSnapshot,
         now_unix_ms: u64,
     ) -> Result<Option<Joined>, Malformed> {
-        check_time(seen.latest(), now_unix_ms)?;
+        self.check_time(seen.latest(), now_unix_ms)?;
         Ok(self.with_copy(slot, |replica, clock| replica.is_of(origin).then(|| replica.join(seen, entries, clock))))
     }
 
@@ -339,7 +367,7 @@ impl Store {
         self.shard(slot).outbox.mark(peer, slot, id, &self.lanes, &*self.events)
     }
 
-    // --- figures and limits ---
+    // --- figures ---
 
     /// What one slot holds.
     pub fn slot_figures(&self, slot: Slot) -> SlotFigures {
@@ -355,25 +383,16 @@ impl Store {
         totals
     }
 
-    /// How many bytes the entries and their indexes take, as the allocator gives them.
-    pub fn memory_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.0.lock().totals.bytes).sum()
+    /// The time that versions are made of.
+    #[inline]
+    fn version_ms(&self, now: u64) -> u64 {
+        self.versions.as_ref().map_or(now, VersionTime::ms)
     }
 
-    /// How many bytes the entries may take; 0 is no limit.
-    pub fn max_memory_bytes(&self) -> u64 {
-        self.memory.max_bytes()
-    }
-
-    /// What happens beyond that.
-    pub fn policy(&self) -> Policy {
-        self.memory.policy()
-    }
-
-    /// Sets both.
-    pub fn limit_memory(&self, max_bytes: u64, policy: Policy) {
-        self.memory.limit(SHARDS, max_bytes, policy);
-        self.shards.iter().for_each(|shard| shard.0.lock().report_bytes(&self.memory));
+    fn check_time(&self, hlc: Hlc, now: u64) -> Result<(), Malformed> {
+        let latest = self.versions.as_ref().map_or(now, VersionTime::latest_ms);
+        let is_far_ahead = hlc.unix_ms().saturating_sub(latest) > MAX_AHEAD_MS;
+        if is_far_ahead { Err(Malformed("a time far ahead of this node's clock")) } else { Ok(()) }
     }
 
     fn shard(&self, slot: Slot) -> MutexGuard<'_, Shard> {
@@ -394,7 +413,7 @@ impl Store {
             let (ship_to, counting) = (replica.ship_to().intersection(outbox.open_peers()), replica.counting());
             let ships = !ship_to.is_empty();
             let counting_copies = counting.intersection(ship_to).len();
-            let (acts, dot) = (replica.role() == Role::Acting, None);
+            let (acts, dot, tracking) = (replica.role() == Role::Acting, None, self.memory.tracking());
             let mut txn = SlotTxn {
                 replica,
                 clock,
@@ -403,6 +422,9 @@ impl Store {
                 random,
                 earliest_deadline,
                 now,
+                version_now: self.version_ms(now),
+                access: Access::default(),
+                tracking,
                 dot,
                 acts,
                 ships,
@@ -439,11 +461,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("totals", &self.totals()).finish_non_exhaustive()
     }
-}
-
-fn check_time(hlc: Hlc, now_unix_ms: u64) -> Result<(), Malformed> {
-    let ahead = hlc.unix_ms().saturating_sub(now_unix_ms) > MAX_AHEAD_MS;
-    if ahead { Err(Malformed("a time far ahead of this node's clock")) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Totals {
     pub acting_keys: u64,
     /// Entries with a deadline.
     pub expires: u64,
+    /// Entries with a deadline in slots that this node acts for.
+    pub acting_expires: u64,
     /// Bytes of entries and their index.
     pub bytes: u64,
     /// Reads that found their key.
@@ -38,10 +40,11 @@ pub struct Totals {
 
 impl Totals {
     pub(super) fn add(&mut self, other: &Totals) {
-        let Totals { keys, acting_keys, expires, bytes, hits, misses, expired, evicted } = other;
+        let Totals { keys, acting_keys, expires, acting_expires, bytes, hits, misses, expired, evicted } = other;
         self.keys += keys;
         self.acting_keys += acting_keys;
         self.expires += expires;
+        self.acting_expires += acting_expires;
         self.bytes += bytes;
         self.hits += hits;
         self.misses += misses;
@@ -63,6 +66,8 @@ pub(super) struct Shard {
     pub(super) slots: [Replica<SlotEntries>; SLOTS_PER_SHARD],
     /// For each slot, its number of entries if this node acts for it: what can be evicted.
     pub(super) acting_keys: [u32; SLOTS_PER_SHARD],
+    /// The same of entries with a deadline.
+    pub(super) acting_expires: [u32; SLOTS_PER_SHARD],
     /// Bytes by which the store's sum does not yet know of this shard's changes.
     pub(super) unreported_bytes: i64,
 }
@@ -75,10 +80,11 @@ impl Shard {
             outbox: Outbox::new(number),
             writer: EffectWriter::default(),
             totals: Totals::default(),
-            random: Random(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            random: Random::new(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             earliest_deadline: u64::MAX,
             slots: array::from_fn(|at| Replica::absent(slot_at(first + at), SlotEntries::new(seed))),
             acting_keys: [0; SLOTS_PER_SHARD],
+            acting_expires: [0; SLOTS_PER_SHARD],
             unreported_bytes: 0,
         }
     }
@@ -112,9 +118,11 @@ impl Shard {
         totals.expires = totals.expires - before.expires + after.expires;
         totals.bytes = totals.bytes - before.bytes + after.bytes;
         self.unreported_bytes += after.bytes as i64 - before.bytes as i64;
-        let acting = if after.acting { after.keys } else { 0 };
-        totals.acting_keys = totals.acting_keys - u64::from(self.acting_keys[at]) + acting;
-        self.acting_keys[at] = acting as u32;
+        let (keys, expires) = if after.acting { (after.keys, after.expires) } else { (0, 0) };
+        totals.acting_keys = totals.acting_keys - u64::from(self.acting_keys[at]) + keys;
+        totals.acting_expires = totals.acting_expires - u64::from(self.acting_expires[at]) + expires;
+        self.acting_keys[at] = keys as u32;
+        self.acting_expires[at] = expires as u32;
     }
 }
 
@@ -148,6 +156,10 @@ impl Held {
 pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
     pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

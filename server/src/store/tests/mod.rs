@@ -1,9 +1,13 @@
 //! The store against naive twins, two stores against each other, and what waits for peers.
 
+mod change;
+mod clocks;
 mod copies;
+mod eviction;
 mod lanes;
 mod limits;
 mod twin;
+mod uses;
 
 use std::sync::Arc;
 
@@ -42,7 +46,8 @@ impl Events for Log {
 
 pub(super) fn store_with(window: usize, max_memory_bytes: u64, policy: Policy) -> (Store, Arc<Log>) {
     let log = Arc::new(Log::default());
-    let settings = Settings { seed: 42, max_memory_bytes, policy, lane_window_bytes: window, events: log.clone() };
+    let settings =
+        Settings { seed: 42, max_memory_bytes, policy, lane_window_bytes: window, events: log.clone(), versions: None };
     (Store::new(settings), log)
 }
 
@@ -131,12 +136,25 @@ pub(super) fn check_books(store: &Store) {
         assert_eq!((entries.index().iter().count(), with_deadline), (entries.len(), entries.expires()));
         assert_eq!(entries.entry_bytes(), bytes, "bytes of slot {slot}");
         assert!(entries.index().iter().all(|entry| replica.seen().covers(entries.dot(entry))), "held implies covered");
+        for database in Database::all() {
+            let of = entries.index().iter().filter(|entry| Database::of(entry.key()).0 == database);
+            let held = of.fold(Held::default(), |held, entry| Held {
+                keys: held.keys + 1,
+                expires: held.expires + usize::from(entry.deadline() != 0),
+            });
+            assert_eq!(entries.held(database), held, "database {database:?} of slot {slot}");
+        }
         totals.keys += entries.len() as u64;
         totals.expires += entries.expires() as u64;
         totals.bytes += entries.bytes() as u64;
+        if replica.role() == Role::Acting {
+            totals.acting_keys += entries.len() as u64;
+            totals.acting_expires += entries.expires() as u64;
+        }
     }
     let kept = store.totals();
     assert_eq!((kept.keys, kept.expires, kept.bytes), (totals.keys, totals.expires, totals.bytes));
+    assert_eq!((kept.acting_keys, kept.acting_expires), (totals.acting_keys, totals.acting_expires));
 }
 
 pub(super) fn causes(frames: &[(u8, Vec<u8>)]) -> Vec<Cause> {

@@ -14,8 +14,23 @@ pub(in crate::store) enum Step {
     Read { key: u8 },
     PutAndRemove { key: u8, other: u8 },
     Clear { key: u8 },
+    ClearAll { key: u8 },
+    Swap { key: u8, one: u8, other: u8 },
     Pass { ms: u64 },
     Expire { budget: usize },
+}
+
+/// The database of a key: keys of both slots are in three of them.
+fn database(number: u8) -> Database {
+    Database::new(u64::from(number % 3)).unwrap()
+}
+
+/// Runs on the slot of a key, in its database.
+fn of<R>(store: &Store, number: u8, now: u64, run: impl FnOnce(&mut SlotTxn<'_>, &[u8]) -> R) -> R {
+    on(store, &key(number), now, |txn| {
+        txn.select(database(number));
+        run(txn, &key(number))
+    })
 }
 
 /// Keys of two slots.
@@ -40,7 +55,9 @@ pub(in crate::store) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => key.clone().prop_map(|key| Step::Remove { key }),
         3 => key.clone().prop_map(|key| Step::Read { key }),
         1 => (key.clone(), 0u8..6).prop_map(|(key, other)| Step::PutAndRemove { key, other: other * 2 + key % 2 }),
-        1 => key.prop_map(|key| Step::Clear { key }),
+        1 => key.clone().prop_map(|key| Step::Clear { key }),
+        1 => key.clone().prop_map(|key| Step::ClearAll { key }),
+        1 => (key, 0u8..3, 0u8..3).prop_map(|(key, one, other)| Step::Swap { key, one, other }),
         2 => (1u64..100).prop_map(|ms| Step::Pass { ms }),
         1 => (0usize..4).prop_map(|budget| Step::Expire { budget }),
     ];
@@ -56,27 +73,36 @@ pub(in crate::store) fn run(store: &Store, step: &Step, now: &mut u64) -> String
     let at = *now;
     match step {
         Step::Put { key: number, value, left_ms } => {
-            on(store, &key(*number), at, |txn| txn.put(&key(*number), value, deadline(at, *left_ms)));
+            of(store, *number, at, |txn, key| txn.put(key, value, deadline(at, *left_ms)));
             String::new()
         }
         Step::SetDeadline { key: number, left_ms } => {
-            format!("{}", on(store, &key(*number), at, |txn| txn.set_deadline(&key(*number), deadline(at, *left_ms))))
+            format!("{}", of(store, *number, at, |txn, key| txn.set_deadline(key, deadline(at, *left_ms))))
         }
-        Step::Remove { key: number } => format!("{}", on(store, &key(*number), at, |txn| txn.remove(&key(*number)))),
-        Step::Read { key: number } => on(store, &key(*number), at, |txn| {
-            let key = key(*number);
-            let value = txn.value(&key).map(|value| value.as_slice().to_vec());
-            assert_eq!(txn.peek(&key).map(|value| value.as_slice().to_vec()), value);
-            format!("{value:?} {:?}", txn.deadline(&key))
+        Step::Remove { key: number } => format!("{}", of(store, *number, at, |txn, key| txn.remove(key))),
+        Step::Read { key: number } => of(store, *number, at, |txn, key| {
+            let value = txn.value(key).map(|value| value.as_slice().to_vec());
+            assert_eq!(txn.peek(key).map(|value| value.as_slice().to_vec()), value);
+            format!("{value:?} {:?}", txn.deadline(key))
         }),
-        Step::PutAndRemove { key: number, other } => on(store, &key(*number), at, |txn| {
-            txn.put(&key(*number), b"one", 0);
+        Step::PutAndRemove { key: number, other } => of(store, *number, at, |txn, written| {
+            txn.put(written, b"one", 0);
+            txn.select(database(*other));
             let removed = txn.remove(&key(*other));
-            txn.put(&key(*number), b"two", 0);
+            txn.select(database(*number));
+            txn.put(written, b"two", 0);
             format!("{removed}")
         }),
         Step::Clear { key: number } => {
-            on(store, &key(*number), at, |txn| txn.clear());
+            of(store, *number, at, |txn, _| txn.clear());
+            String::new()
+        }
+        Step::ClearAll { key: number } => {
+            of(store, *number, at, |txn, _| txn.clear_all());
+            String::new()
+        }
+        Step::Swap { key: number, one, other } => {
+            of(store, *number, at, |txn, _| txn.swap(database(*one), database(*other)));
             String::new()
         }
         Step::Pass { ms } => {
@@ -92,7 +118,16 @@ pub(in crate::store) fn run(store: &Store, step: &Step, now: &mut u64) -> String
 }
 
 #[derive(Default)]
-struct Twin(HashMap<u8, (Vec<u8>, u64)>);
+struct Twin(HashMap<(Database, Vec<u8>), (Vec<u8>, u64)>);
+
+/// What the twin calls a key.
+fn name(number: u8) -> (Database, Vec<u8>) {
+    (database(number), key(number))
+}
+
+fn slot_of(name: &(Database, Vec<u8>)) -> Slot {
+    Slot::of(&name.1)
+}
 
 impl Twin {
     fn run(&mut self, step: &Step, now: &mut u64) -> String {
@@ -100,26 +135,46 @@ impl Twin {
         self.0.retain(|_, (_, deadline)| *deadline == 0 || *deadline > at);
         match step {
             Step::Put { key, value, left_ms } => {
-                self.0.insert(*key, (value.clone(), deadline(at, *left_ms)));
+                self.0.insert(name(*key), (value.clone(), deadline(at, *left_ms)));
                 String::new()
             }
             Step::SetDeadline { key, left_ms } => {
-                let found = self.0.get_mut(key).map(|(_, ends)| *ends = deadline(at, *left_ms));
+                let found = self.0.get_mut(&name(*key)).map(|(_, ends)| *ends = deadline(at, *left_ms));
                 format!("{}", found.is_some())
             }
-            Step::Remove { key } => format!("{}", self.0.remove(key).is_some()),
+            Step::Remove { key } => format!("{}", self.0.remove(&name(*key)).is_some()),
             Step::Read { key } => {
-                let found = self.0.get(key);
+                let found = self.0.get(&name(*key));
                 format!("{:?} {:?}", found.map(|(value, _)| value), found.map(|(_, deadline)| deadline))
             }
             Step::PutAndRemove { key, other } => {
-                self.0.insert(*key, (b"one".to_vec(), 0));
-                let removed = self.0.remove(other).is_some();
-                self.0.insert(*key, (b"two".to_vec(), 0));
+                self.0.insert(name(*key), (b"one".to_vec(), 0));
+                let removed = self.0.remove(&name(*other)).is_some();
+                self.0.insert(name(*key), (b"two".to_vec(), 0));
                 format!("{removed}")
             }
             Step::Clear { key } => {
-                self.0.retain(|other, _| other % 2 != key % 2);
+                let cleared = name(*key);
+                self.0.retain(|other, _| other.0 != cleared.0 || slot_of(other) != slot_of(&cleared));
+                String::new()
+            }
+            Step::ClearAll { key } => {
+                let slot = slot_of(&name(*key));
+                self.0.retain(|other, _| slot_of(other) != slot);
+                String::new()
+            }
+            Step::Swap { key, one, other } => {
+                let (slot, one, other) = (slot_of(&name(*key)), database(*one), database(*other));
+                let swapped = self.0.drain().map(|((of, key), content)| {
+                    let of = match of {
+                        of if Slot::of(&key) != slot => of,
+                        of if of == one => other,
+                        of if of == other => one,
+                        of => of,
+                    };
+                    ((of, key), content)
+                });
+                self.0 = swapped.collect();
                 String::new()
             }
             Step::Pass { ms } => {
@@ -143,11 +198,15 @@ fn a_store_is_a_map_with_deadlines() {
             prop_assert_eq!(run(&store, step, &mut now), twin.run(step, &mut twins_now), "{:?}", step);
         }
         twin.run(&Step::Pass { ms: 0 }, &mut twins_now);
-        for number in 0..2 {
-            let mut keys: Vec<Vec<u8>> = on(&store, &key(number), now, |txn| txn.keys().map(<[u8]>::to_vec).collect());
+        for number in 0..6 {
+            let (slot, number) = (slot_of(&name(number)), number);
+            let mut keys: Vec<Vec<u8>> = of(&store, number, now, |txn, _| txn.keys().map(<[u8]>::to_vec).collect());
             keys.sort();
-            let mut twins: Vec<Vec<u8>> = twin.0.keys().filter(|key| *key % 2 == number).map(|number| key(*number)).collect();
+            let here = twin.0.keys().filter(|name| name.0 == database(number) && slot_of(name) == slot);
+            let mut twins: Vec<Vec<u8>> = here.map(|(_, key)| key.clone()).collect();
             twins.sort();
+            let drawn = of(&store, number, now, |txn, _| txn.random_key().map(<[u8]>::to_vec));
+            prop_assert!(drawn.map_or(keys.is_empty(), |key| keys.contains(&key)));
             prop_assert_eq!(keys, twins);
         }
         check_books(&store);
