@@ -9,11 +9,10 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use ring::id::NodeId;
-
 use crate::{
     config::{Config, Endpoint, Identity, Ports},
     listeners::{BindError, Listeners},
+    seed,
     start::Start,
 };
 
@@ -64,7 +63,7 @@ fn start(node: usize, listeners: Listeners, peers: &[Endpoint], common: &Config,
         seeds: others.collect(),
         ..common.clone()
     };
-    Start { config, identity: Identity::drawn(NodeId::from_seed(seed)), listeners, seed }
+    Start { config, identity: Identity::drawn(seed::identity(seed, "node")), listeners, seed }
 }
 
 fn ports(first: u16, node: u16) -> Ports {

@@ -13,6 +13,8 @@ pub mod control;
 pub mod dev;
 pub mod forward;
 pub mod health;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 pub mod info;
 pub mod life;
 pub mod listeners;
@@ -25,12 +27,14 @@ pub mod replica;
 pub mod resp;
 pub mod router;
 pub mod routes;
+pub mod seed;
 pub mod services;
 pub mod session;
 pub mod start;
 pub mod store;
 pub mod topology;
 pub mod types;
+pub mod watch;
 
 /// The version of Redis whose commands and replies are followed; clients decide by it what they may use.
-pub const REDIS_VERSION: &str = "7.2.0";
+pub const REDIS_VERSION: &str = "7.2.4";

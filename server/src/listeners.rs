@@ -17,10 +17,13 @@ use crate::config::Ports;
 pub(crate) const BACKLOG: i32 = 511;
 
 /// A silent peer is asked after this time whether it is still there, as Redis does.
-pub(crate) const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(300);
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(300);
 
 /// How long to wait for an answer before asking again; after three the connection is closed.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(100);
+
+/// Linux asks no later than this.
+const KEEP_ALIVE_MOST: Duration = Duration::from_secs(32_767);
 
 /// Listening sockets, not blocking, for a runtime to take over.
 #[derive(Debug)]
@@ -105,6 +108,21 @@ pub fn tune<'a>(socket: impl Into<SockRef<'a>>) -> io::Result<()> {
     socket.set_tcp_keepalive(&keep_alive)
 }
 
+/// Asks a silent client after this time whether it is still there, and again after a third of it; 0: never. An accepted
+/// connection has the default from its listener already.
+pub(crate) fn keep_alive<'a>(socket: impl Into<SockRef<'a>>, seconds: u32) -> io::Result<()> {
+    let (idle, socket) = (Duration::from_secs(seconds.into()), socket.into());
+    if idle == KEEP_ALIVE_IDLE {
+        return Ok(());
+    }
+    if seconds == 0 {
+        return socket.set_keepalive(false);
+    }
+    // The kernel takes no longer times.
+    let (idle, interval) = (idle.min(KEEP_ALIVE_MOST), (idle / 3).clamp(Duration::from_secs(1), KEEP_ALIVE_MOST));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(3))
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restarted node must not wait for the kernel to forget the connections of the one before it.
@@ -114,6 +132,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Whether an address is this machine's, or of a network that the internet does not route to.
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]
@@ -171,5 +197,42 @@ mod tests {
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), KEEP_ALIVE_IDLE);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn silent_clients_are_asked_after_the_time_that_is_set() {
+        let listener = Listeners::bind(HERE, FREE).unwrap().client;
+        listener.set_nonblocking(false).unwrap();
+        let _caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        keep_alive(&accepted, 60).unwrap();
+        let times = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+        assert_eq!(times, (Duration::from_secs(60), Duration::from_secs(20)));
+        keep_alive(&accepted, i32::MAX as u32).unwrap();
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE_MOST);
+        keep_alive(&accepted, 0).unwrap();
+        assert!(!socket.keepalive().unwrap());
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(address.parse().unwrap()), "{address}");
+        }
+        for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8", "0.0.0.0"] {
+            assert!(!is_private(address.parse().unwrap()), "{address}");
+        }
     }
 }

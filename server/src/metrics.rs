@@ -17,6 +17,8 @@
 //! Latencies are those of execution, from the request being known to its reply being known, as Redis counts them; time
 //! in the network and in the kernel is the load generator's to measure. They range from 1 µs to 60 s with two digits.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -26,10 +28,16 @@ const LONGEST_US: u64 = 60_000_000;
 /// Digits of a latency that count. Two are within 1 %, and a histogram takes 20 KiB.
 const DIGITS: u8 = 2;
 
+/// So many kinds of errors are told apart; those beyond count together.
+const MOST_ERRORS: usize = 128;
+const OTHER_ERRORS: &str = "ERRORSTATS_OVERFLOW";
+
 /// The figures of all threads.
 pub struct Metrics {
     names: Box<[&'static str]>,
     shards: Box<[Shard]>,
+    /// Replies that were errors, by their codes: seldom, so that all threads share it.
+    errors: Mutex<BTreeMap<Box<str>, u64>>,
 }
 
 /// The figures of one thread, on cache lines of their own.
@@ -44,6 +52,8 @@ struct Figures {
 /// What is counted without regard to a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Totals {
+    /// Commands that were executed.
+    pub calls: u64,
     /// Connections that were accepted.
     pub connections_received: u64,
     /// Connections that were turned away.
@@ -52,6 +62,16 @@ pub struct Totals {
     pub input_bytes: u64,
     /// Bytes written to clients.
     pub output_bytes: u64,
+    /// Reads from the sockets of clients.
+    pub reads: u64,
+    /// Writes to the sockets of clients.
+    pub writes: u64,
+    /// Clients disconnected because their request was too long.
+    pub input_limit_disconnections: u64,
+    /// Clients disconnected because too much waited for them.
+    pub output_limit_disconnections: u64,
+    /// Clients disconnected because all together took up too much.
+    pub evicted_clients: u64,
     /// Lookups that found a key.
     pub hits: u64,
     /// Lookups that did not.
@@ -89,6 +109,17 @@ pub struct Snapshot {
     pub totals: Totals,
     /// The commands that were ever called or rejected, in the order of the table.
     pub commands: Vec<CommandSnapshot>,
+    /// How many replies were errors, by their codes.
+    pub errors: Vec<(String, u64)>,
+}
+
+/// How the times of one command are distributed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Distribution {
+    /// How often it was executed.
+    pub calls: u64,
+    /// For powers of two, in microseconds, how many calls took at most so long; those that add none are left out.
+    pub at_most_us: Vec<(u64, u64)>,
 }
 
 /// The figures of one command.
@@ -123,7 +154,8 @@ impl Metrics {
     /// Figures of so many threads for these commands; a command is named by its place among them.
     pub fn new(threads: usize, names: &[&'static str]) -> Metrics {
         let shard = || Shard(Mutex::new(Figures::new(names.len())));
-        Metrics { names: names.into(), shards: (0..threads.max(1)).map(|_| shard()).collect() }
+        let shards = (0..threads.max(1)).map(|_| shard()).collect();
+        Metrics { names: names.into(), shards, errors: Mutex::default() }
     }
 
     /// The recorder of a thread. Two threads that give the same number are counted right and wait for each other.
@@ -134,10 +166,38 @@ impl Metrics {
     /// Adds everything up. A shard is locked for one command at a time, so that its thread hardly waits; figures of
     /// different commands may therefore be some microseconds apart.
     pub fn snapshot(&self) -> Snapshot {
+        let commands = (0..self.names.len()).filter_map(|command| self.command_snapshot(command)).collect();
+        let errors = self.errors.lock().iter().map(|(code, &count)| (code.to_string(), count)).collect();
+        Snapshot { totals: self.totals(), commands, errors }
+    }
+
+    /// What is counted without regard to a command.
+    pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         self.shards.iter().for_each(|shard| totals.add(&shard.0.lock().totals));
-        let commands = (0..self.names.len()).filter_map(|command| self.command_snapshot(command)).collect();
-        Snapshot { totals, commands }
+        totals
+    }
+
+    /// How the times of a command are distributed; none if it was never executed.
+    pub fn distribution(&self, command: usize) -> Option<Distribution> {
+        let sum = self.sum(command);
+        let mut at_most_us: Vec<(u64, u64)> = Vec::new();
+        for step in sum.latency_us.iter_log(1, 2.0) {
+            let count = at_most_us.last().map_or(0, |&(_, count)| count) + step.count_since_last_iteration();
+            if step.count_since_last_iteration() > 0 {
+                // A step ends just below a power of two.
+                at_most_us.push((step.value_iterated_to() + 1, count));
+            }
+        }
+        (sum.calls > 0).then_some(Distribution { calls: sum.calls, at_most_us })
+    }
+
+    /// So many replies were errors of this code.
+    pub fn errors(&self, code: &str, count: u64) {
+        let mut errors = self.errors.lock();
+        let is_new = !errors.contains_key(code);
+        let code = if is_new && errors.len() >= MOST_ERRORS { OTHER_ERRORS } else { code };
+        *errors.entry(code.into()).or_default() += count;
     }
 
     /// Starts all figures again at zero, as `CONFIG RESETSTAT` does.
@@ -147,13 +207,19 @@ impl Metrics {
             figures.totals = Totals::default();
             figures.commands.iter_mut().for_each(CommandFigures::reset);
         }
+        self.errors.lock().clear();
     }
 
-    fn command_snapshot(&self, command: usize) -> Option<CommandSnapshot> {
+    fn sum(&self, command: usize) -> CommandFigures {
         let mut sum = CommandFigures::new();
         for shard in &self.shards {
             sum.add(&shard.0.lock().commands[command]);
         }
+        sum
+    }
+
+    fn command_snapshot(&self, command: usize) -> Option<CommandSnapshot> {
+        let sum = self.sum(command);
         (sum.calls + sum.rejected > 0).then(|| CommandSnapshot {
             name: self.names[command],
             calls: sum.calls,
@@ -194,10 +260,16 @@ impl Recorder<'_> {
 
 impl Totals {
     fn add(&mut self, other: &Totals) {
+        self.calls += other.calls;
         self.connections_received += other.connections_received;
         self.connections_rejected += other.connections_rejected;
         self.input_bytes += other.input_bytes;
         self.output_bytes += other.output_bytes;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.input_limit_disconnections += other.input_limit_disconnections;
+        self.output_limit_disconnections += other.output_limit_disconnections;
+        self.evicted_clients += other.evicted_clients;
         self.hits += other.hits;
         self.misses += other.misses;
         self.expired += other.expired;
@@ -266,6 +338,31 @@ mod tests {
         assert_eq!(snapshot.commands, [get, config]);
         metrics.reset();
         assert_eq!(metrics.snapshot(), Snapshot::default());
+    }
+
+    #[test]
+    fn the_distribution_of_times_doubles() {
+        let metrics = Metrics::new(2, &NAMES);
+        for (thread, us) in [1, 3, 3, 5, 100].into_iter().enumerate() {
+            metrics.recorder(thread).call(0, us, Outcome::Done);
+        }
+        let at_most_us = vec![(2, 1), (4, 3), (8, 4), (128, 5)];
+        assert_eq!(metrics.distribution(0), Some(Distribution { calls: 5, at_most_us }));
+        assert_eq!(metrics.distribution(1), None);
+    }
+
+    #[test]
+    fn errors_are_counted_by_code_up_to_a_bound() {
+        let metrics = Metrics::new(1, &NAMES);
+        metrics.errors("ERR", 2);
+        (0..MOST_ERRORS * 2).for_each(|number| metrics.errors(&format!("E{number}"), 1));
+        metrics.errors("ERR", 1);
+        let errors = metrics.snapshot().errors;
+        let count = |code: &str| errors.iter().find(|(known, _)| known == code).map(|&(_, count)| count);
+        assert_eq!((errors.len(), count("ERR")), (MOST_ERRORS + 1, Some(3)));
+        assert_eq!(count(OTHER_ERRORS), Some(MOST_ERRORS as u64 + 1));
+        metrics.reset();
+        assert_eq!(metrics.snapshot().errors, []);
     }
 
     #[test]

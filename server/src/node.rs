@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   control thread     control task, transport between nodes
-//!   data threads       clients, forwarded requests, expiry, admin
+//!   data threads       clients, forwarded requests, expiry, eviction, admin
 //! ```
 //!
 //! The control task has a thread of its own: when clients keep every data thread busy its heartbeats still leave in
@@ -18,7 +18,7 @@ use std::{
 
 use ring::{
     boot,
-    id::{MAX_PEERS, NodeId, Peer},
+    id::{MAX_PEERS, Peer},
     member::{Descriptor, Meta},
     slot::SLOTS,
     table,
@@ -49,24 +49,28 @@ use crate::{
     replica::acks::Acks,
     router::{Cluster, Router, Services},
     routes::Routes,
+    seed,
     session::Port,
     start::Start,
-    store::{Events, Policy, Settings, Store},
+    store::{Events, Settings, Store},
     topology::{Topologies, Topology},
+    watch::Watch,
 };
 
 /// How much may wait for one peer before its lane is closed.
 const LANE_WINDOW_BYTES: usize = 64 << 20;
 
-/// How often entries past their deadline are looked for, and how many are removed at a time.
-const EXPIRE_EVERY: Duration = Duration::from_millis(10);
+/// How often entries past their deadline are looked for and room is made, and how many go at a time: about a
+/// millisecond's work.
+const TIDY_EVERY: Duration = Duration::from_millis(10);
 const EXPIRE_BUDGET: usize = 2_000;
+const EVICT_BUDGET: usize = 500;
 
 /// How often the memory is looked at for its peak.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The version of everything that nodes tell each other; nodes of another one are refused.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Wakes lane senders and reports overflows, from under the locks of the store.
 struct LaneEvents {
@@ -90,16 +94,18 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     let Start { config, identity, listeners, seed } = start;
     let addresses = listeners.addresses()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let incarnation = boot::incarnation(clock.unix_ms(), None);
+    let incarnation = boot::incarnation(clock.version_ms(), None);
     let wakes: Arc<[Arc<Notify>]> = (0..MAX_PEERS).map(|_| Arc::new(Notify::new())).collect();
     let (overflowed, overflows) = mpsc::unbounded_channel();
     let store = Arc::new(Store::new(Settings {
-        seed: seed ^ 0x5EED_0FED_5EED_0FED,
+        seed: seed::number(seed, "store"),
         max_memory_bytes: config.maxmemory_bytes,
-        policy: Policy::from(config.maxmemory_policy),
+        policy: config.maxmemory_policy,
         lane_window_bytes: LANE_WINDOW_BYTES,
         events: Arc::new(LaneEvents { wakes: wakes.clone(), overflows: overflowed }),
+        versions: Some(clock.versions().clone()),
     }));
+    store.tune(config.maxmemory_tuning);
     let (routes, acks, links) =
         (Arc::new(Routes::default()), Arc::new(Acks::new(config.write_acks > 1)), Arc::new(Links::new(config.threads)));
     let clients = Arc::new(Clients::default());
@@ -107,13 +113,14 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     let meta = meta(&config, &addresses, &*clock);
     let me = identity.node_id;
     let topologies = Arc::new(Topologies::new(Topology::new(me, Epoch::default(), Vec::new())));
-    let settings = Arc::new(NodeSettings::new(config.clone(), addresses, store.clone()));
-    let names: Vec<_> = Table::of_node().commands().iter().map(|command| command.name).collect();
+    let watch = Arc::new(Watch::default());
+    let settings = Arc::new(NodeSettings::new(config.clone(), addresses, store.clone(), watch.clone()));
+    let names: Vec<_> = Table::of_node().all().iter().map(|command| command.name).collect();
     let metrics = Arc::new(Metrics::new(config.threads, &names));
     let information = Arc::new(NodeInformation::new(
         &config,
         addresses,
-        NodeId::from_seed(seed ^ incarnation.0).to_string(),
+        seed::identity(seed, "run").to_string(),
         Sources {
             clock: clock.clone(),
             clients: clients.clone(),
@@ -137,6 +144,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         information: information.clone(),
         statistics: metrics,
         topology: topologies.clone(),
+        watch: watch.clone(),
     };
     let cluster = Cluster {
         routes: routes.clone(),
@@ -157,6 +165,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         secret: config.cluster_secret.clone(),
         descriptor: descriptor_text(&meta.descriptor).into_bytes(),
         advertise: format!("{}:{}", meta.host, meta.peer_port),
+        is_protected: config.protected_mode,
     };
     let (shut, shutting) = watch::channel(false);
     let serving = [(listeners.client, Port::Proxy), (listeners.cluster, Port::Cluster)].map(|(listener, port)| {
@@ -165,7 +174,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         io::Result::Ok(tokio::spawn(clients))
     });
     tokio::spawn(admin::serve(TcpListener::from_std(listeners.admin)?, information.clone()));
-    tokio::spawn(expire(store.clone(), clock.clone()));
+    tokio::spawn(tidy(store.clone(), clock.clone(), watch));
     // Peers' requests are served to the very end: until everything is handed on, this node acts.
     let (end_links, links_ending) = watch::channel(false);
     tokio::spawn(serve_links(opened, router, links_ending));
@@ -185,7 +194,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     let ended = on_its_own_thread(move || async move {
         let listener = TcpListener::from_std(listeners.peer)?;
         let (accepted, links_accepted) = mpsc::channel(64);
-        let peering = Peering::start(peering, listener, accepted, events_in)?;
+        let peering = Peering::start(peering, clock.clone(), listener, accepted, events_in)?;
         tokio::spawn(hand_over(links_accepted, raw_links));
         let parts = Parts {
             me,
@@ -195,7 +204,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             rebuild_delay: config.rebuild_delay,
             rebalance_rate_bytes: config.rebalance_rate_bytes,
             shutdown_timeout: config.shutdown_timeout,
-            seed,
+            seed: seed::number(seed, "control"),
             clock,
             store,
             routes,
@@ -265,13 +274,28 @@ async fn serve_links(
     }
 }
 
-/// Removes what is past its deadline, in slots that this node acts for.
-async fn expire(store: Arc<Store>, clock: Arc<dyn Clock>) {
-    let mut ticks = interval(EXPIRE_EVERY);
+/// Removes what is past its deadline and what is too much, in slots that this node acts for. What is dead goes first:
+/// it may make the room that is needed.
+async fn tidy(store: Arc<Store>, clock: Arc<dyn Clock>, watch: Arc<Watch>) {
+    let mut ticks = interval(TIDY_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let note = |event, started_us| {
+        watch.took(event, clock.monotonic_us().saturating_sub(started_us), clock.unix_ms() / 1000);
+    };
     loop {
         ticks.tick().await;
-        while store.expire_some(clock.unix_ms(), EXPIRE_BUDGET).more {
+        loop {
+            let started_us = clock.monotonic_us();
+            let mut more = store.expire_some(clock.unix_ms(), EXPIRE_BUDGET).more;
+            note("expire-cycle", started_us);
+            if !more {
+                let started_us = clock.monotonic_us();
+                more = store.evict_some(clock.unix_ms(), EVICT_BUDGET).more;
+                note("eviction-cycle", started_us);
+            }
+            if !more {
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -312,7 +336,7 @@ fn meta(config: &Config, addresses: &Addresses, clock: &dyn Clock) -> Meta {
         announce_cluster_port: config.announce.cluster_port.unwrap_or(0),
         zone: config.zone.clone(),
         weight: u32::from(config.weight),
-        joined_unix_ms: clock.unix_ms(),
+        joined_unix_ms: clock.version_ms(),
         descriptor: Descriptor {
             format: FORMAT,
             replicas: config.replicas,

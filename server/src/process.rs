@@ -19,7 +19,7 @@ pub struct Cpu {
 }
 
 /// What the allocator says, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Allocator {
     /// Given to the program.
     pub allocated: u64,
@@ -27,6 +27,13 @@ pub struct Allocator {
     pub active: u64,
     /// In memory.
     pub resident: u64,
+    /// The version of jemalloc.
+    pub version: String,
+}
+
+/// Whether the allocator could give so many bytes now.
+pub fn can_allocate(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 /// Processor time until now.
@@ -69,7 +76,60 @@ pub fn allocator() -> Option<Allocator> {
         allocated: stats::allocated::read().ok()? as u64,
         active: stats::active::read().ok()? as u64,
         resident: stats::resident::read().ok()? as u64,
+        version: version(),
     })
+}
+
+/// What the allocator says, for people; empty where it is not the allocator.
+pub fn allocator_report() -> String {
+    use tikv_jemalloc_ctl::{arenas, stats};
+    let Some(Allocator { allocated, active, resident, version }) = allocator() else { return String::new() };
+    // What cannot be read is left out.
+    let further = [
+        ("metadata", stats::metadata::read()),
+        ("mapped", stats::mapped::read()),
+        ("retained", stats::retained::read()),
+    ];
+    let further = further.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()? as u64)));
+    let lines = [("allocated", allocated), ("active", active), ("resident", resident)].into_iter().chain(further);
+    let lines: String = lines.map(|(name, bytes)| format!("{name}: {bytes} bytes\n")).collect();
+    let arenas = arenas::narenas::read().map(|count| format!("arenas: {count}\n")).unwrap_or_default();
+    format!("jemalloc {version}\n{lines}{arenas}")
+}
+
+/// Lets the allocator give free pages back by a thread of its own, some seconds after they became free. Otherwise it does
+/// so only while memory is asked for: a node that became idle would keep what its clients took. Whether it does.
+pub fn give_back_when_idle() -> bool {
+    tikv_jemalloc_ctl::background_thread::write(true).is_ok()
+}
+
+/// Asks the allocator to give its free pages back: an arena for which they may stay dirty for no time at all gives them
+/// back at once. Whether that could be done.
+pub fn purge() -> bool {
+    use tikv_jemalloc_ctl::{Access, AsName, arenas};
+    let Ok(arenas) = arenas::narenas::read() else { return false };
+    for arena in 0..arenas {
+        let name = format!("arena.{arena}.dirty_decay_ms\0");
+        let name = name.as_bytes().name();
+        // An arena that nobody has used yet is not there.
+        let Ok(usual): Result<isize, _> = name.read() else { continue };
+        let purged: Result<(), _> = name.write(0isize).and_then(|()| name.write(usual));
+        if purged.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// The version of jemalloc, without the mark of its commit.
+fn version() -> String {
+    let version = tikv_jemalloc_ctl::version::read().unwrap_or_default();
+    version.split('-').next().unwrap_or_default().to_owned()
+}
+
+/// The file of this program; empty where it cannot be found out.
+pub fn executable() -> String {
+    std::env::current_exe().map(|file| file.display().to_string()).unwrap_or_default()
 }
 
 /// Raises the limit on open files to what is needed, as far as the hard limit allows, and says what it is now.
@@ -102,6 +162,7 @@ mod tests {
     #[test]
     fn an_allocator_that_is_not_used_says_nothing() {
         assert_eq!(allocator(), None, "this program has the system's allocator");
+        assert_eq!(allocator_report(), "");
     }
 
     #[test]

@@ -22,7 +22,6 @@ use std::{
     },
 };
 
-use ring::id::NodeId;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -35,7 +34,7 @@ use crate::{
     control::Ended,
     dev, health,
     listeners::Listeners,
-    logging, node, process,
+    logging, node, process, seed,
 };
 
 /// One node about to run: what it is told to be, who it is, and its listeners, bound.
@@ -62,8 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, seed: u64) -> ExitCode
         Err(Refused::Bad(error)) => Err(Failure::Config(error)),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
-    // Nothing is left to do if standard error is closed.
-    let _ = writeln!(io::stderr(), "{failure}");
+    logging::last_word(&failure.to_string());
     ExitCode::from(match failure {
         Failure::Config(_) | Failure::Identity(_) => 2,
         Failure::Running(_) => 1,
@@ -95,7 +93,7 @@ fn tell(text: &str) -> Result<(), Failure> {
 }
 
 fn server(config: Config, seed: u64) -> Result<(), Failure> {
-    let identity = Identity::settle(config.node_id, config.data_dir.as_deref(), NodeId::from_seed(seed))?;
+    let identity = Identity::settle(config.node_id, config.data_dir.as_deref(), seed::identity(seed, "node"))?;
     let listeners = Listeners::bind(config.bind, config.ports).map_err(Failure::running)?;
     run_nodes(vec![Start { config, identity, listeners, seed }])
 }
@@ -114,6 +112,9 @@ fn run_nodes(mut starts: Vec<Start>) -> Result<(), Failure> {
     let Some(first) = starts.first() else { return Ok(()) };
     logging::start(first.config.log_level, first.config.log_format).map_err(Failure::running)?;
     logging::abort_on_panic();
+    if !process::give_back_when_idle() {
+        tracing::debug!("the allocator gives memory back only while some is asked for");
+    }
     let runtime = runtime(first.config.threads).map_err(Failure::running)?;
     make_room_for_clients(&mut starts);
     runtime.block_on(until_left(starts)).map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {

@@ -388,7 +388,7 @@ async fn a_group_goes_on_where_it_was_refused() {
             let length = stream.read_u32_le().await.unwrap() as usize;
             let mut frame = vec![0; length];
             stream.read_exact(&mut frame).await.unwrap();
-            let (id, flags, hops) = (&frame[..4], frame[5], frame[6]);
+            let (id, flags, hops) = (&frame[..4], frame[5], frame[7]);
             assert_eq!(hops, 1);
             taken += 1;
             // Every third request is refused, and with it the rest of its group.
@@ -404,9 +404,9 @@ async fn a_group_goes_on_where_it_was_refused() {
                     reply.pop();
                 }
                 reply[0] = (reply.len() - 4) as u8;
-                executed.push(frame[13..].to_vec());
+                executed.push(frame[14..].to_vec());
             }
-            if flags & 2 == 0 {
+            if flags & 1 == 0 {
                 refuses = false;
             }
             stream.write_all(&reply).await.unwrap();

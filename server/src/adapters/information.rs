@@ -20,16 +20,19 @@ use crate::{
     clients::Clients,
     clock::Clock,
     config::Config,
-    info::{self, Circlet, Info, Keyspace, Lane, Memory, Sections, Server},
+    info::{self, Circlet, Info, Keyspace, Lane, Memory, Rates, Sections, Server, Volume},
     life::Life,
     listeners::Addresses,
     metrics::{Metrics, Snapshot, Totals},
     process,
-    services::{Information, Settings},
+    services::{Information, MemoryFigures, Settings},
     session::Port,
     store::Store,
     topology::{Topologies, Topology},
+    types::{DATABASES, Database},
 };
+
+use parking_lot::Mutex;
 
 /// Who knows the lanes: one figure per peer.
 pub trait Lanes: Send + Sync {
@@ -70,6 +73,9 @@ pub struct NodeInformation {
     sources: Sources,
     fixed: Fixed,
     peak_bytes: AtomicU64,
+    rates: Mutex<Rates>,
+    /// What the store had counted when the statistics were reset.
+    forgotten: Mutex<Totals>,
 }
 
 /// What does not change as long as the node runs.
@@ -82,6 +88,8 @@ struct Fixed {
     addresses: Addresses,
     run_id: String,
     os: String,
+    executable: String,
+    config_file: String,
     machine_bytes: u64,
     started_us: u64,
 }
@@ -97,16 +105,26 @@ impl NodeInformation {
             addresses,
             run_id,
             os: process::operating_system(),
+            executable: process::executable(),
+            config_file: config.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default(),
             machine_bytes: process::machine_bytes(),
             started_us: sources.clock.monotonic_us(),
         };
-        NodeInformation { sources, fixed, peak_bytes: AtomicU64::new(0) }
+        let (peak_bytes, rates, forgotten) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        NodeInformation { sources, fixed, peak_bytes, rates, forgotten }
     }
 
-    /// Looks how much memory is used, for the peak. As in Redis the peak is the highest of regular samples: call it
-    /// about ten times a second.
+    /// Looks how much memory is used, for the peak, and what was done, for what is done a second. As in Redis these are
+    /// of regular samples: call it about ten times a second.
     pub fn sample(&self) -> u64 {
-        let used = self.sources.store.memory_bytes();
+        let Totals { calls, input_bytes, output_bytes, .. } = self.sources.metrics.totals();
+        let volume = Volume { calls, input_bytes, output_bytes };
+        self.rates.lock().sample(self.sources.clock.monotonic_us(), volume);
+        self.note_peak()
+    }
+
+    fn note_peak(&self) -> u64 {
+        let used = self.sources.store.memory_bytes() + self.sources.store.other_bytes();
         self.peak_bytes.fetch_max(used, Relaxed);
         used
     }
@@ -117,11 +135,12 @@ impl NodeInformation {
         Info {
             server: self.server(port),
             clients: self.clients(),
-            memory: self.memory(),
+            memory: self.memory_now(),
             stats: self.stats(),
+            rates: self.rates.lock().per_second(),
             cpu: process::cpu(),
             cluster_enabled: port == Port::Cluster,
-            keyspace: Keyspace { keys: held.keys, expires: held.expires, avg_ttl_ms: 0 },
+            keyspace: held.databases.to_vec(),
             circlet: self.circlet(&held),
         }
     }
@@ -137,28 +156,41 @@ impl NodeInformation {
             process_id: std::process::id(),
             run_id: fixed.run_id.clone(),
             tcp_port,
-            unix_ms: clock.unix_ms(),
+            listeners: vec![("tcp", fixed.addresses.client), ("tcp-cluster", fixed.addresses.cluster)],
+            executable: fixed.executable.clone(),
+            config_file: fixed.config_file.clone(),
+            unix_us: clock.unix_us(),
             uptime: Duration::from_micros(clock.monotonic_us().saturating_sub(fixed.started_us)),
             threads: fixed.threads,
         }
     }
 
     fn clients(&self) -> info::Clients {
+        let (clients, now_us) = (&self.sources.clients, self.sources.clock.monotonic_us());
+        let (waiting, (recent_input, recent_output)) = (clients.waiting(), clients.recent_peaks(now_us / 1_000_000));
+        let (paused, left_us) = clients.paused_at(now_us).unwrap_or_default();
         let count_of = |port| self.sources.clients.count_of(port) as u64;
         info::Clients {
             connected: count_of(Port::Proxy),
             connected_cluster: count_of(Port::Cluster),
             maxclients: self.sources.settings.max_clients() as u64,
+            blocked: waiting.blocked as u64,
+            up_to_a_time: waiting.up_to_a_time as u64,
+            recent_input: recent_input as u64,
+            recent_output: recent_output as u64,
+            paused: paused.name(),
+            paused_ms: left_us.div_ceil(1000),
         }
     }
 
-    fn memory(&self) -> Memory {
-        let used = self.sample();
+    fn memory_now(&self) -> Memory {
+        let used = self.note_peak();
         Memory {
             used,
             used_peak: self.peak_bytes.load(Relaxed),
             resident: process::resident_bytes(),
             machine: self.fixed.machine_bytes,
+            clients: self.sources.clients.memory_bytes(),
             maxmemory: self.sources.store.max_memory_bytes(),
             maxmemory_policy: self.sources.store.policy().name(),
             allocator: process::allocator(),
@@ -168,15 +200,21 @@ impl NodeInformation {
     /// Lookups and removals are counted where they happen, in the store.
     fn stats(&self) -> Snapshot {
         let mut stats = self.sources.metrics.snapshot();
-        let held = self.sources.store.totals();
+        let (held, before) = (self.counted_by_store(), *self.forgotten.lock());
         stats.totals = Totals {
-            hits: held.hits,
-            misses: held.misses,
-            expired: held.expired,
-            evicted: held.evicted,
+            hits: held.hits - before.hits,
+            misses: held.misses - before.misses,
+            expired: held.expired - before.expired,
+            evicted: held.evicted - before.evicted,
             ..stats.totals
         };
         stats
+    }
+
+    fn counted_by_store(&self) -> Totals {
+        let held = self.sources.store.totals();
+        let (hits, misses) = (held.hits, held.misses);
+        Totals { hits, misses, expired: held.expired, evicted: held.evicted, ..Totals::default() }
     }
 
     fn circlet(&self, held: &Held) -> Circlet {
@@ -201,6 +239,27 @@ impl NodeInformation {
 impl Information for NodeInformation {
     fn text(&self, sections: &[&[u8]], port: Port) -> String {
         self.info(port).text(Sections::named(sections.iter().copied()))
+    }
+
+    fn reset(&self) {
+        self.sources.metrics.reset();
+        *self.forgotten.lock() = self.counted_by_store();
+        *self.rates.lock() = Rates::default();
+    }
+
+    fn memory(&self) -> MemoryFigures {
+        let Memory { used, used_peak, maxmemory, resident, allocator, .. } = self.memory_now();
+        let allocator = allocator.map(|found| [found.allocated, found.active, found.resident]);
+        let keys = Held::look(&self.sources.store).databases.iter().map(|held| held.keys).sum();
+        MemoryFigures { used, used_peak, maxmemory, resident, allocator, keys }
+    }
+
+    fn allocator_report(&self) -> String {
+        process::allocator_report()
+    }
+
+    fn purge(&self) -> bool {
+        process::purge()
     }
 }
 
@@ -227,8 +286,7 @@ impl fmt::Debug for NodeInformation {
 
 /// What a look at every slot shows. It takes each slot's lock for a moment, well below a millisecond for all of them.
 struct Held {
-    keys: u64,
-    expires: u64,
+    databases: [Keyspace; DATABASES],
     context_origins: u64,
     roles: [(&'static str, u64); 4],
 }
@@ -236,7 +294,7 @@ struct Held {
 impl Held {
     fn look(store: &Store) -> Held {
         let roles = [("acting", 0), ("following", 0), ("pulling", 0), ("releasing", 0)];
-        let mut held = Held { keys: 0, expires: 0, context_origins: 0, roles };
+        let mut held = Held { databases: [Keyspace::default(); DATABASES], context_origins: 0, roles };
         for slot in Slot::all() {
             // Nothing that is counted here depends on the time.
             store.read(slot, 0, |copy| {
@@ -251,8 +309,12 @@ impl Held {
                 held.roles[role].1 += 1;
                 held.context_origins = held.context_origins.max(copy.seen().len() as u64);
                 if copy.role() == Role::Acting {
-                    held.keys += entries.len() as u64;
-                    held.expires += entries.expires() as u64;
+                    for (number, sums) in held.databases.iter_mut().enumerate() {
+                        let Some(database) = Database::new(number as u64) else { continue };
+                        let here = entries.held(database);
+                        sums.keys += here.keys as u64;
+                        sums.expires += here.expires as u64;
+                    }
                 }
             });
         }

@@ -27,6 +27,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::logging::Seldom;
+
 /// What the admin listener asks the node.
 pub trait Status: Send + Sync + 'static {
     /// Whether the node serves every slot that it should.
@@ -64,7 +66,7 @@ pub async fn serve(listener: TcpListener, status: Arc<dyn Status>) -> Infallible
 }
 
 async fn serve_within(limits: Limits, listener: TcpListener, status: Arc<dyn Status>) -> Infallible {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut says_failed) = (JoinSet::new(), Seldom::new());
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
@@ -72,7 +74,9 @@ async fn serve_within(limits: Limits, listener: TcpListener, status: Arc<dyn Sta
                     connections.spawn(connection(limits, stream, from, Arc::clone(&status)));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept");
+                    if let Some(unsaid) = says_failed.may() {
+                        tracing::warn!(%error, unsaid, "the admin listener cannot accept");
+                    }
                     sleep(ACCEPT_AGAIN).await;
                 }
             },

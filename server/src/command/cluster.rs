@@ -4,101 +4,80 @@
 //! start from any port that it was given. Whatever would change the cluster is not there, since here it
 //! follows from who is a member.
 
+use std::sync::Arc;
+
 use ring::slot::Slot;
 
-use super::{Command, Context, Flags, Keys, NOT_AN_INTEGER, NodeCommand, Run, describe, wrong_arity};
+use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, describe};
 use crate::{
     resp::{Reply, Request},
     session::Port,
-    types::parse_integer,
+    topology::Topology,
+    types::{Database, parse_integer},
 };
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[
-    command("asking", 1, Flags::FAST, NodeCommand::Asking),
-    Command {
-        name: "cluster",
-        arity: -2,
-        flags: Flags::NONE,
-        keys: Keys::NONE,
-        categories: &[],
-        run: Run::Node(NodeCommand::Cluster),
-    },
-    command("readonly", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), NodeCommand::ReadOnly),
-    command("readwrite", 1, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), NodeCommand::ReadWrite),
+    Command::new("asking", 1, Flags::FAST, Keys::NONE, Run::Node(asking)),
+    Command::container("cluster", Flags::NONE, SUBCOMMANDS),
+    Command::new("readonly", 1, FAST_ALWAYS, Keys::NONE, Run::Node(|context, _| read_only(context, true))),
+    Command::new("readwrite", 1, FAST_ALWAYS, Keys::NONE, Run::Node(|context, _| read_only(context, false))),
 ];
 
-const fn command(name: &'static str, arity: i8, flags: Flags, run: NodeCommand) -> Command {
-    Command { name, arity, flags, keys: Keys::NONE, categories: &["@connection"], run: Run::Node(run) }
+const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
+const FAST_ALWAYS: Flags = ALWAYS.and(Flags::FAST);
+
+const SUBCOMMANDS: &[Command] = &[
+    subcommand("cluster|countkeysinslot", 3, Flags::STALE, |context, request| {
+        count_keys(context, request.arg(2)).into()
+    }),
+    subcommand("cluster|getkeysinslot", 4, Flags::STALE, |context, request| {
+        keys(context, request.arg(2), request.arg(3)).into()
+    }),
+    subcommand("cluster|help", 2, ALWAYS, |context, request| describe::help(context, request).into()),
+    subcommand("cluster|info", 2, ALWAYS, |context, _| Reply::Verbatim(topology(context).info()).into()),
+    subcommand("cluster|keyslot", 3, Flags::STALE, |_, request| {
+        Reply::Integer(Slot::of(request.arg(2)).number().into()).into()
+    }),
+    subcommand("cluster|myid", 2, ALWAYS, |context, _| Reply::Text(topology(context).me().to_string().into()).into()),
+    subcommand("cluster|nodes", 2, ALWAYS, |context, _| {
+        Reply::Verbatim(topology(context).nodes_text(context.session.client().local())).into()
+    }),
+    subcommand("cluster|ring", 2, ALWAYS, |context, _| Reply::Verbatim(topology(context).picture().to_owned()).into()),
+    subcommand("cluster|shards", 2, ALWAYS, |context, _| {
+        topology(context).shards(context.session.client().local()).into()
+    }),
+    subcommand("cluster|slots", 2, ALWAYS, |context, _| {
+        let (client, protocol) = (context.session.client(), context.session.protocol());
+        Reply::Encoded(topology(context).encoded_slots(protocol, client.local())).into()
+    }),
+];
+
+const fn subcommand(name: &'static str, arity: i8, flags: Flags, run: OnNode) -> Command {
+    Command::new(name, arity, flags, Keys::NONE, Run::Node(run))
+}
+
+fn topology(context: &Context<'_>) -> Arc<Topology> {
+    context.router.services().topology.current()
 }
 
 const DISABLED: Reply<'static> = Reply::error("ERR This instance has cluster support disabled");
 
-const HELP: [&str; 23] = [
-    "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "COUNTKEYSINSLOT <slot>",
-    "    Return the number of keys in <slot>.",
-    "GETKEYSINSLOT <slot> <count>",
-    "    Return key names stored by current node in a slot.",
-    "INFO",
-    "    Return information about the cluster.",
-    "KEYSLOT <key>",
-    "    Return the hash slot for <key>.",
-    "MYID",
-    "    Return the node id.",
-    "NODES",
-    "    Return cluster configuration seen by node. Output format:",
-    "    <id> <ip:port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
-    "RING",
-    "    Return a picture of the ring for people.",
-    "SHARDS",
-    "    Return information about slot range mappings and the nodes associated with them.",
-    "SLOTS",
-    "    Return information about slots range mappings. Each range is made of:",
-    "    start, end, master and replicas IP addresses, ports and ids",
-    "HELP",
-    "    Prints this help.",
-];
-
-pub(super) fn cluster(context: &Context<'_>, request: &Request<'_>) -> Reply<'static> {
-    let subcommand = request.arg(1).to_ascii_lowercase();
-    let topology = || context.router.services().topology.current();
-    let (client, protocol) = (context.session.client(), context.session.protocol());
-    match (subcommand.as_slice(), request.len()) {
-        (b"countkeysinslot", 3) => count_keys(context, request.arg(2)),
-        (b"getkeysinslot", 4) => keys(context, request.arg(2), request.arg(3)),
-        (b"info", 2) => Reply::Verbatim(topology().info()),
-        (b"keyslot", 3) => Reply::Integer(Slot::of(request.arg(2)).number().into()),
-        (b"myid", 2) => Reply::Text(topology().me().to_string().into()),
-        (b"nodes", 2) => Reply::Verbatim(topology().nodes_text(client.local())),
-        (b"ring", 2) => Reply::Verbatim(topology().picture().to_owned()),
-        (b"shards", 2) => topology().shards(client.local()),
-        (b"slots", 2) => Reply::Encoded(topology().encoded_slots(protocol, client.local())),
-        (b"help", 2) => Reply::Array(HELP.into_iter().map(Reply::Simple).collect()),
-        (
-            b"countkeysinslot" | b"getkeysinslot" | b"info" | b"keyslot" | b"myid" | b"nodes" | b"ring" | b"shards"
-            | b"slots" | b"help",
-            _,
-        ) => wrong_arity(&format!("cluster|{}", String::from_utf8_lossy(&subcommand))),
-        _ => describe::unknown_subcommand("CLUSTER", request.arg(1)),
-    }
-}
-
 /// `READONLY` and `READWRITE`.
-pub(super) fn read_only(context: &mut Context<'_>, is_read_only: bool) -> Reply<'static> {
+fn read_only(context: &mut Context<'_>, is_read_only: bool) -> Answer<'static> {
     if context.session.port() == Port::Proxy {
-        return DISABLED;
+        return DISABLED.into();
     }
     context.session.set_read_only(is_read_only);
-    Reply::OK
+    Reply::OK.into()
 }
 
-pub(super) fn asking(context: &mut Context<'_>) -> Reply<'static> {
+fn asking<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
     if context.session.port() == Port::Proxy {
-        return DISABLED;
+        return DISABLED.into();
     }
     context.session.ask();
-    Reply::OK
+    Reply::OK.into()
 }
 
 /// Counts the keys of this node's copy, as Redis does, those past their deadline included until they are removed.
@@ -115,9 +94,9 @@ fn keys(context: &Context<'_>, slot: &[u8], count: &[u8]) -> Reply<'static> {
     let (Some(slot), Ok(count)) = (to_slot(slot), usize::try_from(count)) else {
         return Reply::error("ERR Invalid slot or number of keys");
     };
-    context
-        .router
-        .copy_of_slot(slot, |copy| Reply::Array(copy.keys().take(count).map(|key| Reply::Blob(key.to_vec())).collect()))
+    context.router.copy_of_slot(slot, |copy| {
+        Reply::Array(copy.keys(Database::FIRST).take(count).map(|key| Reply::Blob(key.to_vec())).collect())
+    })
 }
 
 fn to_slot(number: i64) -> Option<Slot> {

@@ -1,62 +1,82 @@
 //! Commands about the connection itself.
 
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Command, Context, Flags, Keys, NodeCommand, Run, SYNTAX_ERROR, client, wrong_arity};
+use super::{Answer, Command, Context, Flags, Keys, OnNode, Run, SYNTAX_ERROR, client, wrong_arity};
 use crate::{
     REDIS_VERSION,
     resp::{Protocol, Reply, Request},
     session::Port,
-    types::parse_integer,
+    types::{Database, parse_integer},
 };
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[
-    command("auth", -2, ALWAYS.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY), NodeCommand::Auth),
-    command("client", -2, Flags::NONE, NodeCommand::Client),
-    command("echo", 2, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), NodeCommand::Echo),
-    command("hello", -1, ALWAYS.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY), NodeCommand::Hello),
-    command("ping", -1, Flags::FAST, NodeCommand::Ping),
-    command("quit", -1, ALWAYS.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY), NodeCommand::Quit),
-    command("reset", 1, ALWAYS.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY), NodeCommand::Reset),
-    command("select", 2, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), NodeCommand::Select),
+    command("auth", -2, ALWAYS, auth),
+    Command::container("client", Flags::NONE, client::SUBCOMMANDS),
+    command("echo", 2, Flags::LOADING.and(Flags::STALE).and(Flags::FAST), |_, request| {
+        Reply::Bulk(request.arg(1)).into()
+    }),
+    command("hello", -1, ALWAYS, hello),
+    command("ping", -1, Flags::FAST, ping),
+    command("quit", -1, ALWAYS, quit),
+    command("reset", 1, ALWAYS, reset),
+    command("select", 2, Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::ALLOW_BUSY), select),
 ];
 
-const ALWAYS: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST);
+const ALWAYS: Flags =
+    Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
 
-const fn command(name: &'static str, arity: i8, flags: Flags, run: NodeCommand) -> Command {
-    Command { name, arity, flags, keys: Keys::NONE, categories: &["@connection"], run: Run::Node(run) }
+const fn command(name: &'static str, arity: i8, flags: Flags, run: OnNode) -> Command {
+    Command::new(name, arity, flags, Keys::NONE, Run::Node(run))
 }
+
+/// The zone of a node that was told none.
+const NO_ZONE: &str = "default";
 
 const WRONG_PASSWORD: Reply<'static> = Reply::error("WRONGPASS invalid username-password pair or user is disabled.");
 
-pub(super) fn ping<'a>(request: &Request<'a>) -> Reply<'a> {
+fn ping<'a>(_: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
     match request.len() {
         1 => Reply::Simple("PONG"),
         2 => Reply::Bulk(request.arg(1)),
         _ => wrong_arity("ping"),
     }
+    .into()
 }
 
-pub(super) fn quit(context: &mut Context<'_>) -> Reply<'static> {
+fn quit<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
     context.session.close();
-    Reply::OK
+    Reply::OK.into()
 }
 
-pub(super) fn reset(context: &mut Context<'_>) -> Reply<'static> {
+fn reset<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
     context.session.reset(&*context.router.services().settings);
-    Reply::Simple("RESET")
+    Reply::Simple("RESET").into()
 }
 
-pub(super) fn select(request: &Request<'_>) -> Reply<'static> {
-    match parse_integer(request.arg(1)).and_then(|database| i32::try_from(database).ok()) {
-        None => super::NOT_AN_INTEGER,
-        Some(0) => Reply::OK,
-        Some(_) => Reply::error("ERR DB index is out of range"),
+fn select<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
+    const TOO_LARGE: Reply<'static> =
+        Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let Some(number) = parse_integer(request.arg(1)) else { return super::NOT_AN_INTEGER.into() };
+    let Ok(number) = i32::try_from(number) else { return TOO_LARGE.into() };
+    let databases = context.session.mode().access().databases as u64;
+    let database = u64::try_from(number).ok().filter(|&number| number < databases).and_then(Database::new);
+    match database {
+        Some(database) => {
+            context.session.select(database);
+            Reply::OK.into()
+        }
+        None => Reply::error("ERR DB index is out of range").into(),
     }
 }
 
-pub(super) fn auth(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'static> {
+fn auth<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
+    log_in(context, request).into()
+}
+
+fn log_in(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'static> {
     const NO_PASSWORD: Reply<'static> = Reply::error(
         "ERR AUTH <password> called without any password configured for the default user. \
          Are you sure your configuration is correct?",
@@ -73,12 +93,17 @@ pub(super) fn auth(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'s
 /// Lets the client in if the name and the password are right. There is one user; without a password any is right.
 fn authenticate(context: &mut Context<'_>, user: &[u8], given: &[u8]) -> bool {
     let password = context.router.services().settings.password();
-    let right = password.is_none_or(|password| bool::from(password.as_bytes().ct_eq(given)));
+    let right = password.is_none_or(|password| is_same(password.as_bytes(), given));
     let right = right && user == b"default";
     if right {
         context.session.authenticate();
     }
     right
+}
+
+/// Compares hashes, so that the time that it takes tells neither where the texts differ nor how long the password is.
+fn is_same(password: &[u8], given: &[u8]) -> bool {
+    Sha256::digest(password).ct_eq(&Sha256::digest(given)).into()
 }
 
 /// What `HELLO` was asked to do; it is done only when all of it is valid.
@@ -89,9 +114,13 @@ struct Hello<'a> {
     name: Option<&'a [u8]>,
 }
 
-pub(super) fn hello(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'static> {
+fn hello<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
+    introduce(context, request).into()
+}
+
+fn introduce(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'static> {
     const NOT_AUTHENTICATED: Reply<'static> = Reply::error(
-        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
          option can be used to authenticate the client and select the RESP protocol version at the same time",
     );
     let hello = match parse_hello(request) {
@@ -107,9 +136,6 @@ pub(super) fn hello(context: &mut Context<'_>, request: &Request<'_>) -> Reply<'
         return NOT_AUTHENTICATED;
     }
     if let Some(name) = hello.name {
-        if !client::is_printable(name) {
-            return client::BAD_NAME;
-        }
         context.session.client().rename(name.to_vec());
     }
     if let Some(protocol) = hello.protocol {
@@ -135,9 +161,11 @@ fn parse_hello<'a>(request: &Request<'a>) -> Result<Hello<'a>, Reply<'static>> {
             hello.login = rest.next().zip(rest.next());
         } else if option.eq_ignore_ascii_case(b"setname") && rest.len() >= 1 {
             hello.name = rest.next();
+            if !hello.name.is_some_and(client::is_printable) {
+                return Err(client::BAD_NAME);
+            }
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(Reply::Error(format!("ERR Syntax error in HELLO option '{option}'").into()));
+            return Err(Reply::error_about("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     Ok(hello)
@@ -154,7 +182,7 @@ fn greeting(context: &Context<'_>) -> Reply<'static> {
         Protocol::Resp3 => 3,
     };
     let text = |text: &'static str| Reply::Text(text.into());
-    Reply::Map(vec![
+    let mut pairs = vec![
         (text("server"), text("redis")),
         (text("version"), text(REDIS_VERSION)),
         (text("proto"), Reply::Integer(protocol)),
@@ -162,5 +190,11 @@ fn greeting(context: &Context<'_>) -> Reply<'static> {
         (text("mode"), text(mode)),
         (text("role"), text("master")),
         (text("modules"), Reply::Array(vec![])),
-    ])
+    ];
+    // As in Redis only where somebody said where the node stands.
+    let topology = context.router.services().topology.current();
+    if let Some(node) = topology.my_node().filter(|node| node.meta.zone != NO_ZONE) {
+        pairs.push((text("availability_zone"), Reply::Text(node.meta.zone.clone().into())));
+    }
+    Reply::Map(pairs)
 }

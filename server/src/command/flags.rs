@@ -23,15 +23,32 @@ impl Flags {
     pub const LOADING: Flags = Flags(1 << 6);
     /// It is answered while data may be stale.
     pub const STALE: Flags = Flags(1 << 7);
+    /// It does not show in `MONITOR`.
+    pub const SKIP_MONITOR: Flags = Flags(1 << 8);
+    /// It does not show in the slow log.
+    pub const SKIP_COMMANDLOG: Flags = Flags(1 << 9);
+    /// It is answered about a slot that is on its way here.
+    pub const ASKING: Flags = Flags(1 << 10);
     /// It takes constant or logarithmic time.
-    pub const FAST: Flags = Flags(1 << 8);
+    pub const FAST: Flags = Flags(1 << 11);
     /// It is answered before AUTH.
-    pub const NO_AUTH: Flags = Flags(1 << 9);
+    pub const NO_AUTH: Flags = Flags(1 << 12);
+    /// It may name no key at all.
+    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 13);
+    /// It is refused while data is being loaded beside old data.
+    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 14);
+    /// It is no part of a transaction.
+    pub const NO_MULTI: Flags = Flags(1 << 15);
+    /// Only its arguments say where its keys are.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 16);
     /// It is answered while a script runs.
-    pub const ALLOW_BUSY: Flags = Flags(1 << 10);
+    pub const ALLOW_BUSY: Flags = Flags(1 << 17);
+
+    /// It takes constant time, and is executed so often that its time is not looked at; not a flag of Redis.
+    pub const BRIEF: Flags = Flags(1 << 18);
 
     /// The flags and the words for them, in the order of `COMMAND INFO`.
-    const WORDS: [(Flags, &'static str); 11] = [
+    const WORDS: [(Flags, &'static str); 18] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -40,8 +57,15 @@ impl Flags {
         (Flags::BLOCKING, "blocking"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
+        (Flags::SKIP_MONITOR, "skip_monitor"),
+        (Flags::SKIP_COMMANDLOG, "skip_commandlog"),
+        (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (Flags::NO_ASYNC_LOADING, "no_async_loading"),
+        (Flags::NO_MULTI, "no_multi"),
+        (Flags::MOVABLE_KEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
 
@@ -54,6 +78,11 @@ impl Flags {
     /// Whether all of those are among these.
     pub const fn contains(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of those is among these.
+    pub const fn contains_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// The words for them.

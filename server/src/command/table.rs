@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::{Command, FAMILIES};
+use super::{Command, FAMILIES, key, unknown_command, unknown_subcommand};
+use crate::resp::{Reply, Request};
 
 /// Longer names are no commands.
 const MAX_NAME_BYTES: usize = 16;
@@ -13,9 +14,14 @@ type Name = u128;
 /// The commands of a node. A command's place in it names the command in statistics.
 ///
 /// It is an open hash table with at least four places per command. A lookup folds the name to lower case in a register,
-/// multiplies once and compares once as a rule; it allocates nothing.
+/// multiplies once and compares once as a rule; it allocates nothing. Subcommands stand behind all commands, and those
+/// of one command side by side.
 pub struct Table {
     commands: Vec<&'static Command>,
+    /// How many of them are no subcommands.
+    top_level: usize,
+    /// For each of these, where its subcommands begin.
+    subcommands: Vec<u16>,
     places: Vec<(Name, u16)>,
     shift: u32,
 }
@@ -25,10 +31,17 @@ impl Table {
     /// constants, so the first test sees it.
     pub fn new(families: &[&'static [Command]]) -> Table {
         let commands: Vec<_> = families.iter().flat_map(|family| family.iter()).collect();
-        let size = (commands.len() * 4).next_power_of_two().max(64);
-        let mut table = Table { commands: Vec::new(), places: vec![(0, 0); size], shift: 64 - size.trailing_zeros() };
-        for command in commands {
+        let top_level = commands.len();
+        let size = (top_level * 4).next_power_of_two().max(64);
+        let shift = 64 - size.trailing_zeros();
+        let mut table =
+            Table { commands: Vec::new(), top_level, subcommands: Vec::new(), places: vec![(0, 0); size], shift };
+        for &command in &commands {
             table.insert(command);
+        }
+        for command in commands {
+            table.subcommands.push(table.commands.len() as u16);
+            table.commands.extend(command.subcommands);
         }
         table
     }
@@ -39,7 +52,55 @@ impl Table {
         &TABLE
     }
 
-    /// The command of this name, in any case, and its place.
+    /// The table of what nodes ask each other for: the commands of clients, and some that no client can call.
+    pub(crate) fn of_links() -> &'static Table {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| {
+            let families: Vec<_> = FAMILIES.iter().copied().chain([key::LINK_COMMANDS]).collect();
+            Table::new(&families)
+        });
+        &TABLE
+    }
+
+    /// The command that a request means, a subcommand where it names one, and its place; or the error.
+    #[inline]
+    pub fn meant(&self, request: &Request<'_>) -> Result<(u16, &'static Command), Reply<'static>> {
+        match self.find(request.arg(0)) {
+            Some((place, command)) if command.subcommands.is_empty() => Ok((place, command)),
+            Some((place, command)) => self.subcommand(place, command, request),
+            None => Err(unknown_command(request)),
+        }
+    }
+
+    #[cold]
+    fn subcommand(
+        &self,
+        place: u16,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) -> Result<(u16, &'static Command), Reply<'static>> {
+        if request.len() == 1 {
+            return Ok((place, command));
+        }
+        self.subcommand_of(place, command, request.arg(1)).ok_or_else(|| unknown_subcommand(command, request.arg(1)))
+    }
+
+    fn subcommand_of(&self, place: u16, command: &'static Command, name: &[u8]) -> Option<(u16, &'static Command)> {
+        let is = |one: &Command| one.subcommand_name().as_bytes().eq_ignore_ascii_case(name);
+        let at = command.subcommands.iter().position(is)?;
+        Some((self.subcommands[usize::from(place)] + at as u16, &command.subcommands[at]))
+    }
+
+    /// The command of this name, in any case, and its place; a subcommand is named `command|subcommand`.
+    pub fn find_full(&self, name: &[u8]) -> Option<(u16, &'static Command)> {
+        let mut parts = name.splitn(2, |&byte| byte == b'|');
+        let (place, command) = self.find(parts.next()?)?;
+        match parts.next() {
+            Some(name) => self.subcommand_of(place, command, name),
+            None => Some((place, command)),
+        }
+    }
+
+    /// The command of this name, in any case, and its place; no subcommand.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<(u16, &'static Command)> {
         let name = fold(name)?;
@@ -53,9 +114,14 @@ impl Table {
         }
     }
 
-    /// All commands.
-    pub fn commands(&self) -> &[&'static Command] {
+    /// All commands, subcommands included, by their places.
+    pub fn all(&self) -> &[&'static Command] {
         &self.commands
+    }
+
+    /// All commands that are no subcommands.
+    pub fn commands(&self) -> &[&'static Command] {
+        &self.commands[..self.top_level]
     }
 
     fn insert(&mut self, command: &'static Command) {
@@ -96,18 +162,58 @@ fn fold(name: &[u8]) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::OwnedRequest;
     use proptest::prelude::*;
 
     #[test]
     fn every_command_is_found_in_any_case() {
         let table = Table::of_node();
-        for (place, command) in table.commands().iter().enumerate() {
+        for (place, command) in table.all().iter().enumerate() {
             assert_eq!(command.name, command.name.to_ascii_lowercase());
             for name in [command.name.to_owned(), command.name.to_uppercase()] {
-                let (found, same) = table.find(name.as_bytes()).unwrap();
+                let (found, same) = table.find_full(name.as_bytes()).unwrap();
                 assert_eq!((usize::from(found), same.name), (place, command.name));
             }
         }
+    }
+
+    #[test]
+    fn a_subcommand_is_named_by_its_command() {
+        for command in Table::of_node().commands() {
+            for sub in command.subcommands {
+                assert_eq!(sub.name.split_once('|').map(|(first, _)| first), Some(command.name), "{}", sub.name);
+                assert!(sub.subcommands.is_empty(), "{}", sub.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_means_a_subcommand_where_it_names_one() {
+        let check = |line: &str, expected: Result<&str, &str>| {
+            let request = OwnedRequest::new(line.split(' ').map(str::as_bytes));
+            match (Table::of_node().meant(&request.as_request()), expected) {
+                (Ok((_, command)), Ok(name)) => assert_eq!(command.name, name),
+                (Err(Reply::Encoded(text)), Err(expected)) => {
+                    assert_eq!(String::from_utf8_lossy(&text), format!("-{expected}\r\n"));
+                }
+                (meant, _) => panic!("{line}: {:?}", meant.map(|(_, command)| command.name)),
+            }
+        };
+        check("get a", Ok("get"));
+        check("CLIENT Id", Ok("client|id"));
+        check("client", Ok("client"));
+        check("client nothing", Err("ERR unknown subcommand 'nothing'. Try CLIENT HELP."));
+        check("nothing", Err("ERR unknown command 'nothing', with args beginning with: "));
+    }
+
+    #[test]
+    fn what_nodes_ask_each_other_for_is_no_command_of_clients() {
+        for command in key::LINK_COMMANDS {
+            assert!(Table::of_node().find(command.name.as_bytes()).is_none(), "{}", command.name);
+            assert!(Table::of_links().find(command.name.as_bytes()).is_some(), "{}", command.name);
+            assert!(command.run.on_slot().is_some(), "{}", command.name);
+        }
+        assert!(Table::of_links().find(b"get").is_some());
     }
 
     proptest! {

@@ -1,22 +1,27 @@
 //! The commands of a slot, told what Redis was told, have to answer what Redis answered.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::prelude::*;
 use ring::{id::Origin, slot::Slot};
 
 use super::*;
 use crate::{
-    resp::Span,
-    store::{Executed, Policy, Settings, Store},
+    resp::OwnedRequest,
+    store::{Access, Executed, Settings, Store},
+    types::{self, Policy},
 };
 
 const NOW: u64 = 1_800_000_000_000;
 
 fn store() -> (Store, Slot) {
+    store_with(Policy::NoEviction)
+}
+
+fn store_with(policy: Policy) -> (Store, Slot) {
     let (seed, slot) = (1, Slot::of(b"any"));
     let settings =
-        Settings { seed, max_memory_bytes: 0, policy: Policy::NoEviction, lane_window_bytes: 0, events: Arc::new(()) };
+        Settings { seed, max_memory_bytes: 0, policy, lane_window_bytes: 0, events: Arc::new(()), versions: None };
     let store = Store::new(settings);
     store.with_replica(slot, |replica| {
         replica.open_empty(Origin(1));
@@ -27,28 +32,29 @@ fn store() -> (Store, Slot) {
 
 /// Runs a command as the router would, where all keys are in one slot.
 fn run(store: &Store, slot: Slot, args: &[&[u8]]) -> String {
-    let name = args[0].to_ascii_lowercase();
-    let mut rows = string::COMMANDS.iter().chain(key::COMMANDS);
-    let row = rows.find(|row| row.name.as_bytes() == name).expect("a command of these families");
-    let (Run::Slot(on_slot)
-    | Run::Split(on_slot, _)
-    | Run::EverySlot(on_slot, _)
-    | Run::Scan(on_slot)
-    | Run::AnySlot(on_slot)) = row.run
-    else {
-        panic!("a command on a slot");
+    let request = OwnedRequest::new(args.iter().copied());
+    let request = request.as_request();
+    let row = match Table::of_links().meant(&request) {
+        Ok((_, row)) if row.accepts(request.len()) => row,
+        Ok((_, row)) => return shown(&row.wrong_arity()),
+        Err(error) => return shown(&error),
     };
-    let (buffer, mut spans) = (args.concat(), Vec::new());
-    for arg in args {
-        let start = spans.last().map_or(0, |span: &Span| span.end);
-        spans.push(Span { start, end: start + arg.len() as u32 });
+    if let Keys::Counted { check, .. } = row.keys
+        && let Err(error) = check(&request)
+    {
+        return shown(&error);
     }
-    let arity_holds =
-        if row.arity < 0 { spans.len() >= row.arity.unsigned_abs().into() } else { spans.len() == row.arity as usize };
-    assert!(arity_holds, "{row:?}", row = row.name);
-    match store.execute(slot, NOW, |txn| shown(&on_slot(txn, &Request::new(&buffer, &spans)))) {
+    let run = on_slot(row).expect("a command on a slot");
+    match store.execute(slot, NOW, |txn| shown(&run(txn, &request))) {
         Executed::Done { result, .. } => result,
         Executed::NotActing => panic!("the slot acts"),
+    }
+}
+
+fn on_slot(row: &Command) -> Option<OnSlot> {
+    match row.run {
+        Run::EverySlot(run, _) | Run::Scan(run) | Run::AnySlot(run) => Some(run),
+        run => run.on_slot(),
     }
 }
 
@@ -63,19 +69,124 @@ fn shown(reply: &Reply<'_>) -> String {
         Reply::Shared(bytes) => bulk(bytes),
         Reply::Text(text) => bulk(text.as_bytes()),
         Reply::Null => "nil".into(),
+        Reply::Map(pairs) => {
+            format!(
+                "[{}]",
+                pairs.iter().map(|(key, value)| shown(key) + " " + &shown(value)).collect::<Vec<_>>().join(" ")
+            )
+        }
         Reply::Array(replies) => format!("[{}]", replies.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Reply::Encoded(bytes) => String::from_utf8_lossy(bytes).trim_end().into(),
         other => panic!("{other:?}"),
     }
 }
 
-/// Figures of Redis 7.0.15.
+fn check_replies(replies: &[(&str, &str)]) {
+    let (store, slot) = store();
+    for (line, reply) in replies {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        assert_eq!(&run(&store, slot, &args), reply, "{line}");
+    }
+}
+
+/// What Redis 7.0.15 answered, and Valkey 9.1.2.
 #[test]
 fn replies_are_those_of_redis() {
+    check_replies(&include!("replies.in"));
+}
+
+/// What Valkey 9.1.2 answered.
+#[test]
+fn replies_are_those_of_valkey() {
+    check_replies(&include!("valkey.in"));
+}
+
+#[test]
+fn a_dumped_value_is_restored() {
     let (store, slot) = store();
-    for (line, reply) in include!("replies.in") {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        assert_eq!(run(&store, slot, &args), reply, "{line}");
+    run(&store, slot, &[b"SET", b"a", b"12345", b"PXAT", b"33177117420000"]);
+    let payload = types::payload::dump(b"12345");
+    assert_eq!(run(&store, slot, &[b"DUMP", b"a"]), format!("${}", String::from_utf8_lossy(&payload)));
+    let check = |args: &[&[u8]], reply: &str, deadline: &str| {
+        let args = [&[&b"RESTORE"[..], b"b"], args].concat();
+        assert_eq!(run(&store, slot, &args), reply, "{args:?}");
+        assert_eq!(run(&store, slot, &[b"PEXPIRETIME", b"b"]), deadline, "{args:?}");
+    };
+    check(&[b"0", &payload], "+OK", ":-1");
+    check(&[b"0", &payload], "-BUSYKEY Target key name already exists.", ":-1");
+    check(&[b"1000", &payload, b"replace"], "+OK", &format!(":{}", NOW + 1000));
+    check(&[b"33177117420000", &payload, b"REPLACE", b"ABSTTL"], "+OK", ":33177117420000");
+    check(&[b"9223372036854775807", &payload, b"REPLACE", b"ABSTTL"], "+OK", ":9223372036854775807");
+    check(&[b"9223372036854775807", &payload, b"REPLACE"], "+OK", ":-2");
+    check(&[b"0", &payload], "+OK", ":-1");
+    // A time that has come removes what was there.
+    check(&[b"1", &payload, b"REPLACE", b"ABSTTL"], "+OK", ":-2");
+    let list = types::payload::sealed(b"\x01\x01\x01a");
+    check(&[b"0", &list], "-ERR Bad data format", ":-2");
+}
+
+#[test]
+fn what_is_known_of_uses_is_told_and_restored() {
+    const NOT_COUNTED: &str = "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
+        when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    const NOT_TIMED: &str = "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+        switching between policies at runtime LRU and LFU data will take some time to adjust.";
+    let payload = types::payload::dump(b"v");
+    for (policy, idle, frequency) in [(Policy::AllKeysLru, ":77", NOT_COUNTED), (Policy::AllKeysLfu, NOT_TIMED, ":200")]
+    {
+        let (store, slot) = store_with(policy);
+        for (word, number) in [("IDLETIME", "77"), ("FREQ", "200")] {
+            let restore: [&[u8]; 6] = [b"RESTORE", word.as_bytes(), b"0", &payload, word.as_bytes(), number.as_bytes()];
+            assert_eq!(run(&store, slot, &restore), "+OK");
+        }
+        assert_eq!(run(&store, slot, &[b"OBJECT", b"IDLETIME", b"IDLETIME"]), idle);
+        assert_eq!(run(&store, slot, &[b"OBJECT", b"FREQ", b"FREQ"]), frequency);
+        assert_eq!(run(&store, slot, &[b"OBJECT", b"FREQ", b"none"]), "nil");
+        assert_eq!(run(&store, slot, &[b"OBJECT", b"IDLETIME", b"none"]), "nil");
+        // What belongs to the other kind of policy is passed over.
+        let (other, fresh) = if frequency == NOT_COUNTED { ("FREQ", ":0") } else { ("IDLETIME", ":5") };
+        let subcommand = if frequency == NOT_COUNTED { "IDLETIME" } else { "FREQ" };
+        assert_eq!(run(&store, slot, &[b"OBJECT", subcommand.as_bytes(), other.as_bytes()]), fresh);
     }
+}
+
+#[test]
+fn touch_is_a_use_also_for_who_leaves_no_trace() {
+    let (store, slot) = store();
+    let silent = Access { leaves_no_trace: true, ..Access::default() };
+    let ask = |now: u64, args: [&[u8]; 2]| {
+        let request = OwnedRequest::new(args.into_iter());
+        let (_, row) = Table::of_node().meant(&request.as_request()).ok().unwrap();
+        let run = on_slot(row).unwrap();
+        let executed = store.execute(slot, now, |txn| {
+            txn.with(silent);
+            let reply = shown(&run(txn, &request.as_request()));
+            (reply, txn.idle_seconds(b"a"))
+        });
+        let Executed::Done { result, .. } = executed else { panic!("the slot acts") };
+        result
+    };
+    run(&store, slot, &[b"SET", b"a", b"v"]);
+    assert_eq!(ask(NOW + 100_000, [b"GET", b"a"]), ("$v".into(), Some(100)));
+    assert_eq!(ask(NOW + 100_000, [b"TOUCH", b"a"]), (":1".into(), Some(0)));
+}
+
+#[test]
+fn the_longest_strings_are_not_compared() {
+    let (store, slot) = store();
+    run(&store, slot, &[b"SET", b"a", &vec![b'x'; 20_000]]);
+    let error = "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+    assert_eq!(run(&store, slot, &[b"LCS", b"a", b"a"]), error);
+    assert_eq!(run(&store, slot, &[b"LCS", b"a", b"none"]), "$");
+}
+
+#[test]
+fn memory_counts_key_and_value() {
+    let (store, slot) = store();
+    run(&store, slot, &[b"SET", b"a", b"1"]);
+    run(&store, slot, &[b"SET", b"b", &[b'x'; 1000]]);
+    assert_eq!(run(&store, slot, &[b"MEMORY", b"USAGE", b"a"]), ":32");
+    assert_eq!(run(&store, slot, &[b"MEMORY", b"USAGE", b"b", b"SAMPLES", b"5"]), ":1040");
 }
 
 #[test]
@@ -104,9 +215,23 @@ fn a_scan_shows_every_key_once() {
 }
 
 #[test]
+fn what_looks_at_many_keys_has_one_budget_for_its_pattern() {
+    let (store, slot) = store();
+    for n in 0..200 {
+        run(&store, slot, &[b"SET", &[format!("{n:03}").as_bytes(), &[b'a'; 2000]].concat(), b"v"]);
+    }
+    let pattern = [b"*".as_slice(), &[b'a'; 100], b"b"].concat();
+    let refused = "-ERR pattern takes too long to match";
+    assert_eq!(run(&store, slot, &[b"KEYS", &pattern]), refused);
+    assert_eq!(run(&store, slot, &[b"SCAN", b"0", b"COUNT", b"1000", b"MATCH", &pattern]), refused);
+    assert_ne!(run(&store, slot, &[b"SCAN", b"0", b"COUNT", b"10", b"MATCH", &pattern]), refused);
+    assert_eq!(run(&store, slot, &[b"KEYS", b"*aaaaaab"]), "[]");
+}
+
+#[test]
 fn strings_end_at_their_greatest_length() {
     let (store, slot) = store();
-    let half = vec![b'x'; crate::types::MAX_STRING_BYTES / 2];
+    let half = vec![b'x'; types::MAX_STRING_BYTES / 2];
     run(&store, slot, &[b"SET", b"a", &half]);
     assert_eq!(run(&store, slot, &[b"APPEND", b"a", &half]), ":536870912");
     let error = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
@@ -116,14 +241,16 @@ fn strings_end_at_their_greatest_length() {
 
 #[test]
 fn rows_say_what_command_info_says() {
-    let rows: Vec<_> = string::COMMANDS.iter().chain(key::COMMANDS).collect();
-    for row in &rows {
-        assert!(row.flags.contains(Flags::WRITE) != row.flags.contains(Flags::READONLY), "{}", row.name);
-        assert!(row.flags.contains(Flags::WRITE) || !row.flags.contains(Flags::DENYOOM), "{}", row.name);
+    let expected = include!("command_info.in");
+    for (name, arity, flags, keys) in expected {
+        let (_, row) = Table::of_node().find_full(name.as_bytes()).expect(name);
+        let words = |words: &mut dyn Iterator<Item = &'static str>| words.collect::<BTreeSet<_>>();
+        assert_eq!(words(&mut row.flags.words()), words(&mut flags.split_terminator(' ')), "{name}");
+        assert_eq!((row.arity, row.keys.range()), (arity, keys), "{name}");
     }
-    let denied = rows.iter().filter(|row| row.flags.contains(Flags::DENYOOM)).map(|row| row.name);
-    let expected = ["set", "mset", "append", "incr", "decr", "incrby", "decrby", "incrbyfloat"];
-    assert_eq!(denied.collect::<Vec<_>>(), expected);
+    for row in string::COMMANDS.iter().chain(key::COMMANDS).flat_map(|row| row.subcommands.iter().chain([row])) {
+        assert!(expected.iter().any(|(name, ..)| *name == row.name), "{}", row.name);
+    }
 }
 
 #[test]
@@ -133,8 +260,8 @@ fn no_arguments_make_a_command_panic() {
         Just("NX".to_owned()), Just("XX".into()), Just("GT".into()), Just("EX".into()), Just("PXAT".into()), Just("GET".into()),
         Just("KEEPTTL".into()), Just("PERSIST".into()), Just("MATCH".into()), Just("COUNT".into()), Just("TYPE".into()),
         any::<i64>().prop_map(|number| number.to_string()), "[\\x00-\\x7f]{0,6}", Just("k".into())], 1..7))| {
-        for row in string::COMMANDS.iter().chain(key::COMMANDS) {
-            let mut args = vec![row.name.as_bytes()];
+        for row in Table::of_links().all().iter().filter(|row| on_slot(row).is_some()) {
+            let mut args: Vec<&[u8]> = row.name.split('|').map(str::as_bytes).collect();
             args.extend(words.iter().map(String::as_bytes));
             let wanted = usize::from(row.arity.unsigned_abs());
             if args.len() >= wanted {

@@ -127,9 +127,9 @@ fn argument(setting: &Setting) -> Arg {
     option(setting.name, setting.value, setting.long_help())
 }
 
-/// An option whose value is text. A value that begins with a dash is given as `--name=-value`.
+/// An option whose value is text. It may begin with a dash: a negative number is for us to refuse, by the setting's name.
 fn option(name: &'static str, value: &'static str, help: impl Into<String>) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help.into())
+    Arg::new(name).long(name).value_name(value).allow_hyphen_values(true).help(help.into())
 }
 
 /// The first line of clap's report says what is wrong; the rest repeats the usage.

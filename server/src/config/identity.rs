@@ -73,11 +73,19 @@ fn kept(folder: &Path) -> Result<Option<NodeId>, String> {
 /// Writes the identity so that a crash leaves either no file or a whole one.
 fn keep(folder: &Path, node_id: NodeId) -> io::Result<()> {
     let draft = folder.join("node-id.new");
-    let mut file = File::create(&draft)?;
-    writeln!(file, "{node_id}")?;
-    file.sync_all()?;
-    fs::rename(draft, folder.join(FILE))?;
+    let written = write(&draft, node_id).and_then(|()| fs::rename(&draft, folder.join(FILE)));
+    if written.is_err() {
+        // A disk that was full has nothing of it then.
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
     File::open(folder)?.sync_all()
+}
+
+fn write(draft: &Path, node_id: NodeId) -> io::Result<()> {
+    let mut file = File::create(draft)?;
+    writeln!(file, "{node_id}")?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ mod tests {
     fn the_tightest_limit_counts() {
         let meminfo = ("proc/meminfo", "MemTotal:        8388608 kB\nMemFree: 1 kB\n");
         let version_2 = ("proc/self/cgroup", "0::/a/b\n");
-        let cases: [(Files<'_>, Option<u64>); 6] = [
+        let version_1 = ("proc/self/cgroup", "5:cpu,memory:/docker/x\n4:pids:/\nnonsense\n");
+        let cases: [(Files<'_>, Option<u64>); 9] = [
             (&[], None),
             (&[meminfo], Some(8 << 30)),
             (&[meminfo, version_2, ("sys/fs/cgroup/a/b/memory.max", "max\n")], Some(8 << 30)),
@@ -89,14 +90,29 @@ mod tests {
                 Some(512),
             ),
             (&[meminfo, ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "77\n")], Some(77)),
+            (&[meminfo, version_1, ("sys/fs/cgroup/memory/memory.limit_in_bytes", "99\n")], Some(99)),
+            // Without a limit version 1 says what is more than any machine has.
             (
                 &[
                     meminfo,
-                    ("proc/self/cgroup", "5:cpu,memory:/docker/x\n4:pids:/\nnonsense\n"),
-                    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "99\n"),
+                    version_1,
+                    ("sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes", "9223372036854771712\n"),
+                    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
                 ],
-                Some(99),
+                Some(8 << 30),
             ),
+            // Both versions at a time: the processes' memory is limited by the first.
+            (
+                &[
+                    meminfo,
+                    ("proc/self/cgroup", "4:memory:/a\n0::/a\n"),
+                    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "123456\n"),
+                    ("sys/fs/cgroup/a/memory.max", "max\n"),
+                ],
+                Some(123_456),
+            ),
+            // A container that hides the machine's memory.
+            (&[("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "1073741824\n")], Some(1 << 30)),
         ];
         for (files, wanted) in cases {
             assert_eq!(memory_limit(root(files).path()), wanted, "{files:?}");

@@ -5,12 +5,15 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use ring::id::NodeId;
 
 use super::{
+    clients::ClientLimits,
     error::ConfigError,
     machine::Machine,
     secret::Secret,
     typed::Typed,
     value::{self, Endpoint, number},
+    watching::Watching,
 };
+use crate::types::{Policy, Tuning};
 
 /// Most threads that serve clients; each has counters and histograms of its own.
 const MOST_THREADS: u64 = 256;
@@ -21,6 +24,8 @@ const MOST_CLIENTS: u64 = 1_000_000;
 /// What one node is told to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// The configuration file, if one was named.
+    pub file: Option<PathBuf>,
     /// Address that every listener is bound to.
     pub bind: IpAddr,
     /// Where other nodes reach this one, if said.
@@ -40,7 +45,9 @@ pub struct Config {
     /// Limit on the data in bytes; 0: none.
     pub maxmemory_bytes: u64,
     /// What happens at the limit.
-    pub maxmemory_policy: EvictionPolicy,
+    pub maxmemory_policy: Policy,
+    /// How closely it is kept to.
+    pub maxmemory_tuning: Tuning,
     /// Where the node stands.
     pub zone: String,
     /// Share of the keyspace relative to other nodes, 1 to 100.
@@ -59,6 +66,14 @@ pub struct Config {
     pub threads: usize,
     /// Client connections at a time, at least 1.
     pub maxclients: usize,
+    /// What the connections of clients may take up.
+    pub clients: ClientLimits,
+    /// The longest string that a client may send.
+    pub max_bulk_bytes: u32,
+    /// Who may call `DEBUG`.
+    pub debug: DebugAllowed,
+    /// From where on commands are logged and events noted.
+    pub watching: Watching,
     /// Least severe log line that is written.
     pub log_level: LogLevel,
     /// How log lines look.
@@ -104,35 +119,6 @@ pub struct Announce {
     pub cluster_port: Option<u16>,
 }
 
-/// What happens when the data reaches its limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EvictionPolicy {
-    /// Commands that need memory are refused.
-    NoEviction,
-    /// Keys make room, those unused for long before others.
-    AllkeysLru,
-}
-
-impl EvictionPolicy {
-    /// The name that Redis has for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            EvictionPolicy::NoEviction => "noeviction",
-            EvictionPolicy::AllkeysLru => "allkeys-lru",
-        }
-    }
-
-    /// The policy of this name. A name of Redis that is not there is refused and not replaced by a near one: what
-    /// a cache throws away is not to be guessed.
-    pub fn parse(text: &str) -> Result<EvictionPolicy, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "noeviction" => Ok(EvictionPolicy::NoEviction),
-            "allkeys-lru" => Ok(EvictionPolicy::AllkeysLru),
-            _ => Err("is not among the policies that are there: noeviction, allkeys-lru".to_owned()),
-        }
-    }
-}
-
 /// How severe a log line must be to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -175,6 +161,45 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// Who may call `DEBUG`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugAllowed {
+    /// Nobody.
+    No,
+    /// Clients on this machine.
+    Local,
+    /// Everybody.
+    Yes,
+}
+
+impl DebugAllowed {
+    const ALL: [DebugAllowed; 3] = [DebugAllowed::No, DebugAllowed::Local, DebugAllowed::Yes];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DebugAllowed::No => "no",
+            DebugAllowed::Local => "local",
+            DebugAllowed::Yes => "yes",
+        }
+    }
+
+    fn parse(text: &str) -> Result<DebugAllowed, String> {
+        let found = DebugAllowed::ALL.into_iter().find(|allowed| allowed.name() == text);
+        found.ok_or_else(|| "must be no, local or yes".to_owned())
+    }
+}
+
 impl Config {
     /// Understands what was typed.
     pub fn resolve(typed: &Typed, machine: &Machine) -> Result<Config, ConfigError> {
@@ -182,16 +207,18 @@ impl Config {
         let maxmemory_bytes = typed.required("maxmemory", |text| maxmemory(text, machine))?;
         let rebuild_delay = typed.optional("rebuild-delay", value::duration)?;
         Ok(Config {
+            file: typed.file().map(PathBuf::from),
             bind: typed.required("bind", value::address)?,
             advertise: typed.optional("advertise", advertise)?,
             ports: ports(typed)?,
-            seeds: typed.required("seeds", value::endpoints)?,
+            seeds: seeds(typed)?,
             node_id: typed.optional("node-id", node_id)?,
             cluster_name: typed.required("cluster-name", value::name)?,
             replicas,
             write_acks: typed.required("write-acks", |text| write_acks(text, replicas))?,
             maxmemory_bytes,
             maxmemory_policy: policy(typed, maxmemory_bytes)?,
+            maxmemory_tuning: tuning(typed)?,
             zone: typed.required("zone", value::name)?,
             weight: typed.required("weight", |text| number(text, 1..=100))? as u8,
             announce: Announce {
@@ -205,6 +232,10 @@ impl Config {
             data_dir: typed.optional("data-dir", folder)?,
             threads: typed.optional("threads", threads)?.unwrap_or(machine.cores.clamp(1, MOST_THREADS as usize)),
             maxclients: typed.required("maxclients", |text| number(text, 1..=MOST_CLIENTS))? as usize,
+            clients: ClientLimits::resolve(typed)?,
+            max_bulk_bytes: typed.required("proto-max-bulk-len", max_bulk)?,
+            debug: typed.required("enable-debug-command", DebugAllowed::parse)?,
+            watching: Watching::resolve(typed)?,
             log_level: typed.required("log-level", LogLevel::parse)?,
             log_format: typed.required("log-format", log_format)?,
             rebuild_delay: rebuild_delay.unwrap_or(Duration::from_secs(if replicas == 1 { 0 } else { 30 })),
@@ -212,6 +243,18 @@ impl Config {
             shutdown_timeout: typed.required("shutdown-timeout", value::duration)?,
         })
     }
+}
+
+/// None at all is a cluster of one's own. Somebody who says that there are seeds and names none has lost them on the way,
+/// in a variable that was empty: the node would be alone, and answer.
+fn seeds(typed: &Typed) -> Result<Vec<Endpoint>, ConfigError> {
+    let seeds = typed.required("seeds", value::endpoints)?;
+    if seeds.is_empty() && typed.is_given("seeds") {
+        return Err(
+            typed.refuse("seeds", "must not be empty: without the setting the node starts a cluster of its own")
+        );
+    }
+    Ok(seeds)
 }
 
 fn advertise(text: &str) -> Result<Advertise, String> {
@@ -258,9 +301,18 @@ fn maxmemory(text: &str, machine: &Machine) -> Result<u64, String> {
 }
 
 /// With a limit, a cache makes room unless it is told not to; without one there is nothing to do.
-fn policy(typed: &Typed, maxmemory_bytes: u64) -> Result<EvictionPolicy, ConfigError> {
-    let default = if maxmemory_bytes > 0 { EvictionPolicy::AllkeysLru } else { EvictionPolicy::NoEviction };
-    Ok(typed.optional("maxmemory-policy", EvictionPolicy::parse)?.unwrap_or(default))
+fn policy(typed: &Typed, maxmemory_bytes: u64) -> Result<Policy, ConfigError> {
+    let default = if maxmemory_bytes > 0 { Policy::AllKeysLru } else { Policy::NoEviction };
+    let read = |text: &str| Policy::parse(text).ok_or_else(|| format!("must be one of {}", Policy::names()));
+    Ok(typed.optional("maxmemory-policy", read)?.unwrap_or(default))
+}
+
+fn tuning(typed: &Typed) -> Result<Tuning, ConfigError> {
+    Ok(Tuning {
+        samples: typed.required("maxmemory-samples", |text| number(text, Tuning::SAMPLES))? as u8,
+        log_factor: typed.required("lfu-log-factor", |text| number(text, Tuning::COUNTING))? as u32,
+        decay_minutes: typed.required("lfu-decay-time", |text| number(text, Tuning::COUNTING))? as u32,
+    })
 }
 
 fn secret(typed: &Typed, name: &'static str, in_file: &'static str) -> Result<Option<Secret>, ConfigError> {
@@ -277,6 +329,13 @@ fn folder(text: &str) -> Result<PathBuf, String> {
 
 fn threads(text: &str) -> Result<usize, String> {
     number(text, 1..=MOST_THREADS).map(|threads| threads as usize)
+}
+
+/// The longest string that Redis allows as well.
+fn max_bulk(text: &str) -> Result<u32, String> {
+    let bytes = value::bytes(text)?;
+    let within = (1 << 20..=512 << 20).contains(&bytes);
+    within.then_some(bytes as u32).ok_or_else(|| "must be a size from 1mb to 512mb".to_owned())
 }
 
 fn rate(text: &str) -> Result<Option<u64>, String> {

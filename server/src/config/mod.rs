@@ -13,22 +13,28 @@
 //! [`Identity`] when the node starts. A value that cannot be used is a [`ConfigError`], one line that names the value,
 //! where it came from and why; the program then exits with code 2.
 
+mod clients;
 mod command_line;
 mod error;
 mod identity;
 mod machine;
 mod meant;
+mod rewrite;
 mod secret;
 mod settings;
 mod typed;
 mod value;
+mod watching;
 
+pub use clients::{CLIENT_SETTINGS, ClientChange, ClientLimits, ClientMemory, OutputLimit};
 pub use command_line::{Asked, Refused, parse};
 pub use error::ConfigError;
 pub use identity::Identity;
 pub use machine::Machine;
 pub(crate) use machine::total_memory;
-pub use meant::{Advertise, Announce, Config, EvictionPolicy, LogFormat, LogLevel, Ports};
+pub use meant::{Advertise, Announce, Config, DebugAllowed, LogFormat, LogLevel, Ports};
+pub use rewrite::rewrite;
 pub use secret::Secret;
 pub use typed::{Environment, Typed};
 pub use value::{Endpoint, bytes};
+pub use watching::{WATCH_SETTINGS, Watching, watch_value};

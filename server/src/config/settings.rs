@@ -34,6 +34,11 @@ impl Setting {
         format!("CIRCLET_{}", self.name.replace('-', "_").to_ascii_uppercase())
     }
 
+    /// Whether its value is a text, even where it looks like a number.
+    pub(super) fn is_text(&self) -> bool {
+        self.secret || self.value == "NAME"
+    }
+
     /// The help, with what the environment and the default add to it. Never a value from the environment.
     pub(super) fn long_help(&self) -> String {
         let default = self.default.filter(|default| !default.is_empty());
@@ -83,8 +88,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "POLICY",
         None,
         Everywhere,
-        "At the limit: noeviction or allkeys-lru [default: allkeys-lru with a limit, else noeviction]",
+        "At the limit: a policy of Redis [default: allkeys-lru with a limit, else noeviction]",
     ),
+    row("maxmemory-samples", "N", Some("8"), Everywhere, "Keys of which the first by the policy's order goes, 1 to 64"),
+    row("lfu-log-factor", "N", Some("10"), Everywhere, "How hard a key's counter grows under an lfu policy"),
+    row("lfu-decay-time", "MINUTES", Some("1"), Everywhere, "After how long unused it falls by one; 0: never"),
     row("zone", "NAME", Some("default"), Server, "Where the node stands; copies go to different zones where possible"),
     row("weight", "N", Some("1"), Server, "Share of the keyspace relative to other nodes, 1 to 100"),
     row("announce-host", "HOST", None, Server, "Host that cluster-aware clients are told"),
@@ -104,6 +112,56 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("data-dir", "DIRECTORY", None, Server, "Keeps the node's identity over restarts"),
     row("threads", "N", None, Everywhere, "Threads that serve clients [default: one per core]"),
     row("maxclients", "N", Some("10000"), Everywhere, "Client connections at a time"),
+    row(
+        "timeout",
+        "SECONDS",
+        Some("0"),
+        Everywhere,
+        "A client that asks nothing for so long is disconnected; 0: never",
+    ),
+    row(
+        "tcp-keepalive",
+        "SECONDS",
+        Some("300"),
+        Everywhere,
+        "Silent clients are asked whether they are there; 0: never",
+    ),
+    row("client-query-buffer-limit", "SIZE", Some("1gb"), Everywhere, "Longest request, 1mb to 1gb"),
+    row(
+        "client-output-buffer-limit",
+        "CLASS HARD SOFT SECONDS ...",
+        Some("normal 1gb 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
+        Everywhere,
+        "A client is disconnected when so much waits for it: HARD at once, SOFT for SECONDS; 0: no limit",
+    ),
+    row(
+        "maxmemory-clients",
+        "SIZE|PERCENT",
+        Some("0"),
+        Everywhere,
+        "All connections together, as 100mb or 5% of maxmemory: above, the largest are disconnected; 0: no limit",
+    ),
+    row("proto-max-bulk-len", "SIZE", Some("512mb"), Everywhere, "Longest string that a client may send"),
+    row("enable-debug-command", "no|local|yes", Some("no"), Everywhere, "Who may call DEBUG"),
+    row(
+        "commandlog-execution-slower-than",
+        "MICROSECONDS",
+        Some("10000"),
+        Everywhere,
+        "Commands that take at least so long are logged; -1: none",
+    ),
+    row("commandlog-large-reply-max-len", "N", Some("128"), Everywhere, "Large replies that the log keeps"),
+    row("commandlog-large-request-max-len", "N", Some("128"), Everywhere, "Large requests that the log keeps"),
+    row("commandlog-reply-larger-than", "BYTES", Some("1048576"), Everywhere, "Replies so large are logged; -1: none"),
+    row(
+        "commandlog-request-larger-than",
+        "BYTES",
+        Some("1048576"),
+        Everywhere,
+        "Requests so large are logged; -1: none",
+    ),
+    row("commandlog-slow-execution-max-len", "N", Some("128"), Everywhere, "Slow commands that the log keeps"),
+    row("latency-monitor-threshold", "MILLISECONDS", Some("0"), Everywhere, "What takes so long is noted; 0: nothing"),
     row("log-level", "LEVEL", Some("info"), Everywhere, "error, warn, info, debug or trace"),
     row("log-format", "text|json", Some("text"), Everywhere, "How log lines look"),
     row(

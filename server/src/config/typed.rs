@@ -10,7 +10,7 @@ use super::{
 };
 
 /// A configuration file larger than this is not one.
-const FILE_LIMIT_BYTES: u64 = 1 << 20;
+pub(super) const FILE_LIMIT_BYTES: u64 = 1 << 20;
 
 /// What the environment says of a variable. An argument, so that no test has to change the process's own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -19,6 +19,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[derive(Default)]
 pub struct Typed {
     given: BTreeMap<&'static str, Given>,
+    file: Option<String>,
 }
 
 struct Given {
@@ -26,7 +27,7 @@ struct Given {
     source: Source,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Source {
     Flag,
     Environment,
@@ -52,14 +53,27 @@ impl Typed {
             Some(file) => Some(file.clone()),
             None => variable("CIRCLET_CONFIG", environment)?,
         };
-        file.map_or(Ok(()), |file| typed.add_file(&file, scopes))?;
+        if let Some(file) = &file {
+            typed.add_file(file, scopes)?;
+        }
+        typed.file = file;
         Ok(typed)
+    }
+
+    /// The file that was read.
+    pub(super) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     /// The text of a setting: given, or its default.
     pub(super) fn text(&self, name: &'static str) -> Option<&str> {
         let default = || setting(name).and_then(|setting| setting.default);
         self.given.get(name).map(|given| given.text.as_str()).or_else(default)
+    }
+
+    /// The text of the default of a setting that has one.
+    pub(super) fn default_text(&self, name: &'static str) -> &'static str {
+        setting(name).and_then(|setting| setting.default).expect("the table gives this setting a default")
     }
 
     /// Reads a setting that was given or has a default.
@@ -97,6 +111,13 @@ impl Typed {
             }
             Some(Source::Flag) | None => format!("--{name} {text}"),
         };
+        let given = self.given.get(name);
+        let is_link = given.is_some_and(|given| given.source == Source::Environment && given.text.contains("://"));
+        if is_link {
+            let likely = "looks like a variable that Kubernetes makes for a service named circlet: set enableServiceLinks \
+                          to false, or name the service otherwise";
+            return ConfigError::new(what, format!("{why} ({likely})"));
+        }
         ConfigError::new(what, why)
     }
 

@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
+    os::fd::AsRawFd,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -12,15 +13,25 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{Bounds, Connection};
-use crate::{clients::Arrival, router::Router, session::Port};
+use crate::{
+    clients::{Arrival, Waits},
+    listeners::{self, is_private},
+    logging::Seldom,
+    router::Router,
+    services::{Ended, Tally},
+    session::Port,
+};
 
 /// After an accept that failed (mostly: no file descriptor is free), the next is tried after this time. No event says
 /// when one will be free.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Clients that ask nothing for too long are looked for after this time again, as often as Redis does.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
@@ -43,6 +54,9 @@ pub async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut says_short_of_files = Seldom::new();
     // A sender that is gone asks for the same.
     let mut asked = pin!(async move { drop(shutdown.wait_for(|is_shutting_down| *is_shutting_down).await) });
     loop {
@@ -55,10 +69,13 @@ pub async fn serve(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a client");
-                    sleep(RETRY).await;
+                    if let Some(unsaid) = says_short_of_files.may() {
+                        tracing::warn!(%error, unsaid, "cannot accept clients; those that are connected are served");
+                    }
+                    until_worth_another_try(&mut tasks).await;
                 }
             },
+            _ = looks.tick() => look_after_clients(&router, port),
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }
@@ -69,6 +86,40 @@ pub async fn serve(
     }
     router.services().clients.close_idle();
     while tasks.join_next().await.is_some() {}
+}
+
+/// Waits until a client has gone, whose file is free then, or for a while.
+async fn until_worth_another_try(tasks: &mut JoinSet<()>) {
+    tokio::select! {
+        () = sleep(RETRY) => {}
+        Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+    }
+}
+
+/// Disconnects clients of this port that ask nothing for too long, as `timeout` says, and looks how large buffers are.
+/// Whoever waits for a pause or in a command that blocks, or has replies to take, is not idle.
+fn look_after_clients(router: &Router, port: Port) {
+    let services = router.services();
+    let (clients, limits) = (&services.clients, services.settings.client_limits());
+    let now_us = services.clock.monotonic_us();
+    let idle_secs = u64::from(limits.idle_secs());
+    if idle_secs > 0 {
+        let is_idle = |client: &crate::clients::Client| {
+            client.waits() == Waits::Not && client.buffers().output_memory == 0 && client.idle_secs(now_us) > idle_secs
+        };
+        for client in clients.all().iter().filter(|client| client.port() == port && is_idle(client)) {
+            tracing::debug!(client = client.id(), "disconnected: it asked nothing for too long");
+            client.kill();
+        }
+    }
+    if port == Port::Proxy {
+        clients.sample(now_us / 1_000_000);
+    }
+    let limit_bytes = services.settings.max_client_memory_bytes();
+    if limit_bytes > 0 && clients.memory_bytes() > limit_bytes {
+        let ended = Ended { evicted: clients.evict(limit_bytes), ..Ended::default() };
+        services.statistics.record(&Tally { ended, ..Tally::default() });
+    }
 }
 
 /// Closes the listener. Whoever the kernel has let in already would be cut off with it and is returned. The kernel is
@@ -120,11 +171,14 @@ fn try_admit(
     let services = router.services();
     // Replies are written whole, so there is nothing to wait for and collect.
     stream.set_nodelay(true)?;
-    if services.settings.is_protected() && services.settings.password().is_none() && !is_private(peer.ip()) {
+    let limits = services.settings.client_limits();
+    if limits.is_protected() && services.settings.password().is_none() && !is_private(peer.ip()) {
         refuse(stream, PROTECTED)?;
         return Ok(None);
     }
-    let arrival = Arrival { peer, local: stream.local_addr()?, port, at_us: services.clock.monotonic_us() };
+    listeners::keep_alive(&stream, limits.all().keep_alive_secs)?;
+    let (local, file) = (stream.local_addr()?, stream.as_raw_fd());
+    let arrival = Arrival { peer, local, port, at_us: services.clock.monotonic_us(), file };
     match services.clients.register(arrival, services.settings.max_clients()) {
         Some(registration) => Ok(Some(Connection::new(stream, registration, router.clone(), bounds))),
         None => {
@@ -138,14 +192,6 @@ fn try_admit(
 fn refuse(stream: TcpStream, text: &[u8]) -> io::Result<()> {
     use std::io::Write;
     stream.into_std()?.write_all(text)
-}
-
-/// Whether an address is this machine's, or of a network that the internet does not route to.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
 }
 
 #[cfg(test)]
@@ -162,25 +208,5 @@ mod tests {
         let peers: Vec<_> = accepted.iter().map(|&(_, peer)| peer).collect();
         assert_eq!(peers, clients.iter().map(|client| client.local_addr().unwrap()).collect::<Vec<_>>());
         assert!(std::net::TcpStream::connect(address).is_err(), "nobody else comes in");
-    }
-
-    #[test]
-    fn private_addresses_are_told_from_public_ones() {
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.31.0.1",
-            "192.168.1.1",
-            "169.254.1.1",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(is_private(address.parse().unwrap()), "{address}");
-        }
-        for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8", "0.0.0.0"] {
-            assert!(!is_private(address.parse().unwrap()), "{address}");
-        }
     }
 }

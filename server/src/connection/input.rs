@@ -14,9 +14,6 @@ use crate::resp::Span;
 /// How much is read at a time.
 const READ_BYTES: usize = 64 << 10;
 
-/// How much is read ahead while a reply is waited for. It is read only so that the end of the client is noticed.
-const AHEAD_BYTES: usize = 64 << 10;
-
 /// What a thread needs to serve a batch, whichever connection it came from: always the same memory, always in cache.
 struct Work {
     bytes: Box<[u8]>,
@@ -67,11 +64,9 @@ impl Input {
         talk: &mut Talk,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        if self.bytes.len() >= AHEAD_BYTES {
-            return Poll::Pending;
-        }
         let count = ready!(self.poll_fill(stream, 1024, cx))?;
         if count > 0 {
+            talk.note_read_ahead(count);
             talk.pause();
         }
         Poll::Ready(Ok(count))
@@ -98,6 +93,16 @@ impl Input {
         self.bytes.is_empty()
     }
 
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The memory that it takes up.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+
     fn poll_read_fresh(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -119,17 +124,29 @@ impl Input {
         Poll::Ready(Ok(count))
     }
 
-    /// Reads behind what is there. The buffer grows by doubling as bytes come, never because a header announces them.
+    /// Reads behind what is there. The buffer grows by doubling as bytes come, never because a header announces them, and
+    /// only when some have come: who falls silent keeps no room for more.
     fn poll_fill(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         missing: usize,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        if self.bytes.len() == self.bytes.capacity() {
-            self.bytes.reserve_exact(missing.clamp(1024, self.bytes.len().max(READ_BYTES)));
+        if self.bytes.len() < self.bytes.capacity() {
+            return pin!(stream.read_buf(&mut self.bytes)).poll(cx);
         }
-        pin!(stream.read_buf(&mut self.bytes)).poll(cx)
+        WORK.with_borrow_mut(|work| {
+            let mut read = ReadBuf::new(&mut work.bytes);
+            ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+            let more = read.filled();
+            let room = missing.min(self.bytes.len().max(READ_BYTES)).max(more.len());
+            if self.bytes.try_reserve_exact(room).is_err() {
+                tracing::warn!(bytes = self.bytes.len() + room, "disconnected: there is no memory for its request");
+                return Poll::Ready(Err(std::io::ErrorKind::OutOfMemory.into()));
+            }
+            self.bytes.extend_from_slice(more);
+            Poll::Ready(Ok(more.len()))
+        })
     }
 }
 

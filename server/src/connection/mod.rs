@@ -14,15 +14,25 @@
 //! only the part of a request that is not complete is kept (`input`). What a client does not read waits in its output;
 //! above a limit no more of its requests are read, and when it takes nothing for a minute it is cut off. A pipelining
 //! client that reads only after it sent everything therefore gets along, up to that limit.
+//! What is kept after all is counted (`account`): for each client, for all of them (`maxmemory-clients`), and towards
+//! `maxmemory`. A client that is over a limit of its own is cut off without a word, as in Redis.
 //!
 //! **Events.** Another connection's `CLIENT KILL` and the shutdown of the node wake the task; nothing is polled. On
 //! shutdown a connection ends between two commands: a request that has begun to arrive is still read and answered.
+//!
+//! **Exceptions.** While something is paused, or the client does not want every reply, requests take a longer way
+//! (`exceptions`). Whether that is so is looked up once per batch.
 //!
 //! **Replies that come later** (`WAIT`, walks over the keyspace) hold back the requests behind them, as a command that
 //! blocks does in Redis. Meanwhile what was answered before is sent, and the end of the client is noticed.
 
 mod accept;
+mod account;
+mod exceptions;
+mod figures;
 mod input;
+mod replies;
+mod stopwatch;
 mod talk;
 mod turn;
 

@@ -1,17 +1,18 @@
 //! The requests of one client and the replies to them, without the socket.
 
-use std::{
-    ops::Range,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
+use super::{
+    exceptions::Postponed,
+    replies::{Held, Waiting},
+    stopwatch::{self, Stopwatch},
+};
 use crate::{
-    command::{Later, Run},
-    resp::{Limits, Output, Protocol, ProtocolError, Reply, Request, Scanned, Scanner, Span},
+    clients::{NO_COMMAND, Paused, Waits},
+    command::{Flags, Run},
+    resp::{Limits, Output, ProtocolError, Reply, Request, Scanned, Scanner, Span},
     router::{Deferred, Dispatched, Router},
-    services::Tally,
+    services::{Ended, Tally},
     session::Session,
 };
 
@@ -21,6 +22,9 @@ const PLANNED_REQUESTS: usize = 128;
 /// So many requests are looked at ahead of being executed, if there are at least so many.
 const LOOK_AHEAD: usize = 32;
 const FEWEST_TO_LOOK_AHEAD: usize = 4;
+
+/// After so long in one batch other connections of the thread have their turn.
+const LONGEST_BATCH_US: u64 = 5_000;
 
 /// A client that sends so many commands in a row which are not about keys is not preparing one that is.
 const MAX_PREPARATIONS: u32 = 64;
@@ -34,11 +38,15 @@ pub(super) struct Batch {
 
 /// A request that was scanned and not executed yet.
 #[derive(Debug)]
-struct Planned {
+pub(super) struct Planned {
     /// Its first byte.
     start: usize,
     /// Its arguments among the spans.
     args: Range<usize>,
+    /// How many bytes it has.
+    length: usize,
+    /// Whether an empty line or array stands before it.
+    pub(super) is_behind_nothing: bool,
 }
 
 /// Why no more requests were scanned.
@@ -53,38 +61,54 @@ enum Stop {
 
 /// The requests of one client and the replies to them.
 pub(super) struct Talk {
-    router: Arc<Router>,
-    session: Session,
+    pub(super) router: Arc<Router>,
+    pub(super) session: Session,
     scanner: Scanner,
-    output: Output,
-    /// What the requests of this batch so far wait for.
-    deferred: Deferred,
-    /// Where the replies that are waited for go.
-    held: Vec<Held>,
+    pub(super) output: Output,
+    /// What the requests of this batch so far wait for, and where its replies go.
+    pub(super) deferred: Deferred,
+    pub(super) held: Vec<Held>,
+    /// Bytes in front of these places.
+    pub(super) held_bytes: usize,
     /// Those replies.
-    pending: Option<Pin<Box<dyn Future<Output = Vec<Reply<'static>>> + Send>>>,
-    pending_since_us: u64,
-    later: Option<Waiting>,
+    pub(super) pending: Option<Pin<Box<dyn Future<Output = Vec<Reply<'static>>> + Send>>>,
+    pub(super) pending_since_us: u64,
+    /// What the requests take whose replies these are.
+    pub(super) pending_bytes: usize,
+    pub(super) later: Option<Waiting>,
+    pub(super) stopwatch: Stopwatch,
+    /// A command was executed that may have changed settings.
+    is_set_up_anew: bool,
+    /// A command was executed that may have taken long.
+    is_long: bool,
+    /// The last command was refused before it ran.
+    is_refused: bool,
+    /// When the batch began.
+    batch_began_us: u64,
+    /// The batch was stopped because it took long.
+    pub(super) has_to_yield: bool,
+    /// What is paused, as it was when the batch began.
+    pub(super) paused: Paused,
+    /// A request waits for the end of the pause.
+    pub(super) postponed: Option<Postponed>,
+    /// The line of an inline command as it came, while something is paused.
+    pub(super) line: Vec<u8>,
+    /// An empty line or array was the last that was scanned.
+    is_behind_nothing: bool,
     missing_bytes: usize,
-    pause_output_bytes: usize,
+    pub(super) pause_output_bytes: usize,
     is_paused: bool,
+    /// The last command that there is.
+    pub(super) last_command: Option<u16>,
     /// Commands executed since the last one that was about keys.
     preparations: u32,
-}
-
-/// A place among the replies, for one that is waited for.
-struct Held {
-    /// What leaves before it.
-    before: Output,
-    command: u16,
-    protocol: Protocol,
-}
-
-/// A reply that will come.
-struct Waiting {
-    reply: Later,
-    command: u16,
-    since_us: u64,
+    /// Commands executed in all.
+    pub(super) commands: u64,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+    /// Reads and writes that are not in the statistics yet.
+    pub(super) reads: u64,
+    pub(super) writes: u64,
 }
 
 impl Talk {
@@ -98,11 +122,29 @@ impl Talk {
             held: Vec::new(),
             pending: None,
             pending_since_us: 0,
+            pending_bytes: 0,
             later: None,
+            held_bytes: 0,
+            stopwatch: Stopwatch::default(),
+            is_set_up_anew: false,
+            is_long: false,
+            is_refused: false,
+            batch_began_us: 0,
+            has_to_yield: false,
+            last_command: None,
+            paused: Paused::Nothing,
+            postponed: None,
+            line: Vec::new(),
+            is_behind_nothing: false,
             missing_bytes: 0,
             pause_output_bytes,
             is_paused: false,
             preparations: 0,
+            commands: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            reads: 0,
+            writes: 0,
         }
     }
 
@@ -118,9 +160,10 @@ impl Talk {
     /// Whether another request may be executed now.
     pub(super) fn may_take(&self) -> bool {
         !self.is_waiting()
+            && !self.has_to_yield
             && !self.session.is_closing()
             && !self.deferred.is_full()
-            && self.output.len() < self.pause_output_bytes
+            && self.waiting_bytes() < self.pause_output_bytes
     }
 
     /// Whether the client is likely to send a command on keys next: a pool that checks a connection by a PING, a client
@@ -129,9 +172,9 @@ impl Talk {
         (1..MAX_PREPARATIONS).contains(&self.preparations)
     }
 
-    /// Whether a reply is being waited for.
+    /// Whether a reply is being waited for, or the end of a pause.
     pub(super) fn is_waiting(&self) -> bool {
-        self.later.is_some() || self.pending.is_some()
+        self.later.is_some() || self.pending.is_some() || self.postponed.is_some()
     }
 
     /// Whether what is written has to wait for replies that come before it.
@@ -169,88 +212,24 @@ impl Talk {
     /// of a request, whose spans remain too, or has to wait (`is_paused`). `count` bytes are new.
     pub(super) fn take(&mut self, bytes: &mut [u8], spans: &mut Vec<Span>, batch: &mut Batch, count: usize) -> usize {
         let start_us = self.router.services().clock.monotonic_us();
+        self.stopwatch.start(start_us);
+        self.batch_began_us = start_us;
         let output_before = self.output.len();
+        self.paused = self.router.services().clients.paused();
+        self.received_bytes += count as u64;
+        self.session.client().note_received(self.received_bytes);
         let done = self.execute_all(bytes, spans, batch);
         self.pursue(start_us);
-        let end_us = self.router.services().clock.monotonic_us();
+        let end_us = self.stopwatch.last_us();
         let tally = &mut batch.tally;
-        tally.divide(end_us.saturating_sub(start_us));
         tally.input_bytes = count as u64;
         tally.output_bytes = self.output.len().saturating_sub(output_before) as u64;
+        (tally.reads, tally.writes) = (self.reads + u64::from(count > 0), self.writes);
+        (self.reads, self.writes) = (0, 0);
         self.router.services().statistics.record(tally);
-        let last = tally.calls.last().map(|calls| calls.command);
-        self.session.client().note(end_us, last, bytes.len() - done, self.output.len());
+        self.session.client().note(end_us, self.last_command, self.commands);
         tally.clear();
         done
-    }
-
-    /// Sends off what was deferred in this batch.
-    fn pursue(&mut self, since_us: u64) {
-        if self.held.is_empty() {
-            return;
-        }
-        let (deferred, router) = (std::mem::take(&mut self.deferred), self.router.clone());
-        let client = self.session.client().id();
-        self.pending = Some(Box::pin(async move { deferred.replies(&router, client).await }));
-        self.pending_since_us = since_us;
-    }
-
-    /// Writes the replies that were waited for, if they have come.
-    pub(super) fn poll_later(&mut self, cx: &mut Context<'_>) {
-        self.poll_pending(cx);
-        if self.pending.is_none() {
-            self.poll_last(cx);
-        }
-    }
-
-    /// Puts the replies of what was deferred in their places, if all of them have come.
-    fn poll_pending(&mut self, cx: &mut Context<'_>) {
-        let Some(pending) = &mut self.pending else { return };
-        let Poll::Ready(replies) = pending.as_mut().poll(cx) else { return };
-        self.pending = None;
-        let mut tally = Tally::default();
-        let mut output = Output::default();
-        let rest = std::mem::take(&mut self.output);
-        let mut output_bytes = 0;
-        for (Held { before, command, protocol }, reply) in self.held.drain(..).zip(replies) {
-            match output.is_empty() {
-                true => output = before,
-                false => output.append(before),
-            }
-            let calls = tally.calls_of(command);
-            match reply.is_error() {
-                true => calls.failed += 1,
-                false => calls.succeeded += 1,
-            }
-            let len = output.len();
-            output.reply(reply, protocol);
-            output_bytes += output.len() - len;
-        }
-        output.append(rest);
-        self.output = output;
-        let services = self.router.services();
-        tally.divide(services.clock.monotonic_us().saturating_sub(self.pending_since_us));
-        tally.output_bytes = output_bytes as u64;
-        services.statistics.record(&tally);
-    }
-
-    /// Writes the reply that comes last, if it has come.
-    fn poll_last(&mut self, cx: &mut Context<'_>) {
-        let Some(waiting) = &mut self.later else { return };
-        let Poll::Ready(reply) = waiting.reply.as_mut().poll(cx) else { return };
-        let services = self.router.services();
-        let mut tally = Tally::default();
-        let calls = tally.calls_of(waiting.command);
-        match reply.is_error() {
-            true => calls.failed = 1,
-            false => calls.succeeded = 1,
-        }
-        tally.divide(services.clock.monotonic_us().saturating_sub(waiting.since_us));
-        let output_before = self.output.len();
-        self.output.reply(reply, self.session.protocol());
-        tally.output_bytes = (self.output.len() - output_before) as u64;
-        services.statistics.record(&tally);
-        self.later = None;
     }
 
     fn execute_all(&mut self, bytes: &mut [u8], spans: &mut Vec<Span>, batch: &mut Batch) -> usize {
@@ -266,7 +245,11 @@ impl Talk {
             if let Some(next) = batch.plan.get(executed) {
                 // The rest is scanned again when its time comes.
                 (self.scanner, self.is_paused) = (Scanner::default(), true);
+                self.is_behind_nothing = next.is_behind_nothing;
                 spans.clear();
+                if executed == 0 {
+                    self.restore_line(&mut bytes[next.start..]);
+                }
                 return next.start;
             }
             if let Some(last) = batch.plan.last() {
@@ -302,12 +285,19 @@ impl Talk {
             if is_inline && !plan.is_empty() {
                 return Stop::Full;
             }
+            if plan.is_empty() && self.paused > Paused::Nothing {
+                self.keep_line(is_inline, &bytes[*at..]);
+            }
             match self.scan(&mut bytes[*at..], spans, &limits) {
                 Ok(Scanned::Request { args, length }) => {
-                    plan.push(Planned { start: *at, args });
+                    let is_behind_nothing = std::mem::take(&mut self.is_behind_nothing);
+                    plan.push(Planned { start: *at, args, length, is_behind_nothing });
                     *at += length;
                 }
-                Ok(Scanned::Empty { length }) => *at += length,
+                Ok(Scanned::Empty { length }) => {
+                    self.is_behind_nothing = true;
+                    *at += length;
+                }
                 Ok(Scanned::Partial { missing }) => {
                     self.missing_bytes = missing;
                     return Stop::Partial;
@@ -326,48 +316,131 @@ impl Talk {
     /// Executes the plan until something has to wait; how many requests it executed.
     fn execute(&mut self, bytes: &[u8], spans: &[Span], batch: &mut Batch) -> usize {
         let now_unix_ms = self.router.services().clock.unix_ms();
+        let database = self.session.mode().database;
         let request = |planned: &Planned| Request::new(&bytes[planned.start..], &spans[planned.args.clone()]);
+        let mut limits = self.router.services().watch.limits();
+        let mut group = self.stopwatch.group(batch.plan.len(), &limits);
+        let mut timed = 0;
         for (number, planned) in batch.plan.iter().enumerate() {
             if number.is_multiple_of(LOOK_AHEAD) && batch.plan.len() - number >= FEWEST_TO_LOOK_AHEAD {
-                self.router.prefetch(batch.plan[number..].iter().take(LOOK_AHEAD).map(request));
+                self.router.prefetch(database, batch.plan[number..].iter().take(LOOK_AHEAD).map(request));
             }
-            self.execute_one(&request(planned), now_unix_ms, &mut batch.tally);
-            if !self.may_take() {
-                return number + 1;
+            let output_bytes = self.output.len();
+            let must_wait = match self.is_usual() {
+                true => {
+                    self.execute_one(&request(planned), now_unix_ms, &mut batch.tally);
+                    false
+                }
+                false => {
+                    let is_behind_nothing = planned.is_behind_nothing;
+                    !self.execute_unusual(&request(planned), is_behind_nothing, now_unix_ms, &mut batch.tally)
+                }
+            };
+            let executed = number + usize::from(!must_wait);
+            let reply_bytes = self.output.len().saturating_sub(output_bytes);
+            let is_refused = std::mem::take(&mut self.is_refused);
+            if !must_wait && !is_refused && stopwatch::is_large(&limits, planned.length, reply_bytes) {
+                self.log_large(&request(planned), &limits, planned.length, reply_bytes);
+            }
+            if std::mem::take(&mut self.is_long) {
+                self.look_at_the_time(self.router.services().clock.monotonic_us());
+            }
+            let must_stop = must_wait || !self.may_take();
+            if std::mem::take(&mut self.is_set_up_anew) {
+                // What was executed before it was so under the limits that there were then.
+                self.time(batch.plan[timed..number].iter().map(request), &mut batch.tally, &limits);
+                timed = number;
+                limits = self.router.services().watch.limits();
+                group = self.stopwatch.group(batch.plan.len(), &limits);
+            }
+            if executed - timed >= group || executed == batch.plan.len() || must_stop {
+                let laps = batch.plan[timed..executed].iter().map(request);
+                self.time(laps, &mut batch.tally, &limits);
+                timed = executed;
+                self.look_at_the_time(self.stopwatch.last_us());
+            }
+            if must_stop || self.has_to_yield {
+                return executed;
             }
         }
         batch.plan.len()
     }
 
+    /// Whether the batch has taken so long that it has to be stopped.
     #[inline]
-    fn execute_one(&mut self, request: &Request<'_>, now_unix_ms: u64, tally: &mut Tally) {
-        let Some((number, command)) = self.router.table().find(request.arg(0)) else {
-            return self.router.refuse_unknown(&mut self.session, request, &mut self.output);
+    fn look_at_the_time(&mut self, now_us: u64) {
+        self.has_to_yield |= now_us.saturating_sub(self.batch_began_us) > LONGEST_BATCH_US;
+    }
+
+    #[inline]
+    pub(super) fn execute_one(&mut self, request: &Request<'_>, now_unix_ms: u64, tally: &mut Tally) {
+        let (number, command) = match self.router.table().meant(request) {
+            Ok(meant) => meant,
+            Err(error) => {
+                self.last_command = Some(NO_COMMAND);
+                let mark = self.output.mark();
+                self.router.refuse_unknown(error, &mut self.session, request, &mut self.output);
+                return tally.note_error(self.output.since(mark));
+            }
         };
-        self.preparations = match command.run {
-            Run::Node(_) => self.preparations.saturating_add(1),
-            _ => 0,
-        };
+        self.last_command = Some(number);
+        let is_about_node = matches!(command.run, Run::Node(_));
+        if is_about_node {
+            self.session.client().note_commands(self.commands);
+            self.preparations = self.preparations.saturating_add(1);
+        } else {
+            self.preparations = 0;
+        }
+        self.commands += 1;
+        let mark = self.output.mark();
         let (session, out) = (&mut self.session, &mut self.output);
         match self.router.dispatch(session, (number, command), request, now_unix_ms, out, &mut self.deferred) {
             Dispatched::Done => tally.calls_of(number).succeeded += 1,
-            Dispatched::Failed => tally.calls_of(number).failed += 1,
-            Dispatched::Rejected => tally.calls_of(number).rejected += 1,
+            Dispatched::Failed => {
+                tally.calls_of(number).failed += 1;
+                tally.note_error(self.output.since(mark));
+            }
+            Dispatched::Rejected => {
+                self.commands -= 1;
+                self.is_refused = true;
+                tally.calls_of(number).rejected += 1;
+                tally.note_error(self.output.since(mark));
+            }
             Dispatched::Deferred => {
                 let protocol = self.session.protocol();
                 let before = if self.output.is_empty() { Output::default() } else { std::mem::take(&mut self.output) };
-                self.held.push(Held { before, command: number, protocol });
+                self.held_bytes += before.len();
+                let arguments = self.stopwatch.kept(request);
+                self.held.push(Held { before, command: number, protocol, arguments, is_silent: false });
             }
             Dispatched::Later(reply) => {
                 let since_us = self.router.services().clock.monotonic_us();
-                self.later = Some(Waiting { reply, command: number, since_us });
+                self.later = Some(Waiting::new(reply, (number, command), stopwatch::arguments(request), since_us));
             }
+            Dispatched::Blocked(blocked) => {
+                self.session.client().wait_for(if blocked.has_time { Waits::UpToATime } else { Waits::ForEver });
+                let since_us = self.router.services().clock.monotonic_us();
+                let arguments = stopwatch::arguments(request);
+                self.later = Some(Waiting::blocked(*blocked, (number, command), arguments, since_us));
+            }
+        }
+        self.is_long |= !command.flags.contains_any(Flags::FAST.and(Flags::BRIEF));
+        if is_about_node {
+            // It may have paused commands, or changed what is logged.
+            self.is_set_up_anew |= command.flags.contains(Flags::ADMIN);
+            self.paused = self.router.services().clients.paused();
         }
     }
 
+    /// Ends the connection: the client broke the protocol, or sends more than it may.
     fn refuse(&mut self, error: ProtocolError) {
-        let text = format!("ERR {}", error.0);
-        self.output.reply(Reply::Error(text.into()), self.session.protocol());
         self.session.close();
+        if error.is_too_long() {
+            tracing::info!(client = self.session.client().id(), "disconnected: its request is too long");
+            return self.record_rest(Ended { input: 1, ..Ended::default() });
+        }
+        if self.is_answered() {
+            self.output.reply(Reply::error_of(&[b"ERR ", &*error.0].concat()), self.session.protocol());
+        }
     }
 }

@@ -13,21 +13,28 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    task::yield_now,
     time::{Sleep, sleep, timeout},
 };
 
 use super::{
     Bounds,
+    account::Account,
     input::{Input, return_buffer},
     talk::Talk,
 };
-use crate::{clients::Registration, router::Router, session::Session};
+use crate::{clients::Registration, router::Router, services::Ended, session::Session};
 
 /// Steps of a turn before other tasks of the thread have theirs.
 const STEPS: usize = 32;
 
 /// Pieces of one write. More follow with the next.
 const PIECES: usize = 64;
+
+/// So much is read ahead while a reply is waited for, only so that the end of the client is noticed; of a client that
+/// waits longer than this, twice as much, and so on.
+const AHEAD_BYTES: usize = 64 << 10;
+const MORE_AFTER: Duration = Duration::from_secs(1);
 
 /// What a client sends after its last reply is thrown away up to this.
 const LINGER_BYTES: usize = 1 << 20;
@@ -38,6 +45,7 @@ pub struct Connection<S> {
     registration: Registration,
     talk: Talk,
     input: Input,
+    account: Account,
     bounds: Bounds,
     /// The client's side has ended.
     has_ended: bool,
@@ -45,6 +53,11 @@ pub struct Connection<S> {
     is_last: bool,
     /// When the connection is cut off unless something moves.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// How much may be read ahead of the reply that is waited for, and when it may be more.
+    ahead_bytes: usize,
+    more: Option<Pin<Box<Sleep>>>,
+    /// Ends when others have had their turn.
+    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// What a connection can do so that its last reply and its end arrive together.
@@ -81,27 +94,39 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
     /// The connection of a client that was registered.
     pub fn new(stream: S, registration: Registration, router: Arc<Router>, bounds: Bounds) -> Connection<S> {
         let session = Session::new(registration.clone(), &*router.services().settings);
+        let account = Account::new(registration.clone(), router.clone(), size_of::<Connection<S>>());
         let talk = Talk::new(router, session, bounds.pause_output_bytes);
         Connection {
             stream,
             registration,
             talk,
             input: Input::default(),
+            account,
             bounds,
             has_ended: false,
             is_last: false,
             deadline: None,
+            ahead_bytes: AHEAD_BYTES,
+            more: None,
+            turn: None,
         }
     }
 
     /// Serves the client until one side ends.
     pub async fn run(mut self) {
         let end = poll_fn(|cx| self.poll_turn(cx)).await;
-        let Connection { stream, registration, bounds, .. } = self;
-        drop(registration);
-        if end == End::Finished {
+        self.talk.record_rest(Ended::default());
+        let Connection { stream, registration, bounds, talk, input, account, .. } = self;
+        let place = registration.place_to_linger();
+        drop((registration, input, account));
+        let unfinished = talk.unfinished();
+        match (end, place) {
             // Whether the client closes in time or not, this is the end.
-            let _ = timeout(bounds.linger, linger(stream)).await;
+            (End::Finished, Some(_place)) => drop(timeout(bounds.linger, linger(stream)).await),
+            _ => drop(stream),
+        }
+        if let Some(unfinished) = unfinished {
+            unfinished.await;
         }
     }
 
@@ -112,6 +137,9 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
                 return Poll::Ready(End::Cut);
             }
             self.talk.poll_later(cx);
+            if self.account.is_over_hard_limit(&mut self.talk) {
+                return Poll::Ready(End::Cut);
+            }
             if self.is_to_close() && !self.talk.output().is_empty() && !self.talk.is_preparing() && !self.is_last {
                 self.is_last = true;
                 self.stream.hold_back();
@@ -119,9 +147,13 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
             if let Poll::Ready(Err(_)) = self.poll_write(cx) {
                 return Poll::Ready(End::Cut);
             }
+            if self.account.is_over_limit(&self.input, &mut self.talk, cx) {
+                return Poll::Ready(End::Cut);
+            }
             if let Some(end) = self.end() {
                 return Poll::Ready(end);
             }
+            ready!(self.poll_yield(cx));
             match self.step(cx) {
                 Step::Moved => {}
                 Step::Failed => return Poll::Ready(End::Cut),
@@ -133,6 +165,15 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         Poll::Pending
     }
 
+    /// Lets other tasks have their turn, and the sockets be looked at, after a batch that took long.
+    fn poll_yield(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.talk.has_to_yield {
+            ready!(self.turn.get_or_insert_with(|| Box::pin(yield_now())).as_mut().poll(cx));
+            (self.turn, self.talk.has_to_yield) = (None, false);
+        }
+        Poll::Ready(())
+    }
+
     /// Executes requests, or reads, if it may.
     fn step(&mut self, cx: &mut Context<'_>) -> Step {
         let read = if self.talk.may_take() && self.talk.is_paused() {
@@ -141,9 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         } else if self.has_ended {
             return Step::Blocked;
         } else if self.talk.may_take() {
+            (self.ahead_bytes, self.more) = (AHEAD_BYTES, None);
             self.input.poll_read(&mut self.stream, &mut self.talk, cx)
         } else if self.talk.is_waiting() {
-            self.input.poll_read_ahead(&mut self.stream, &mut self.talk, cx)
+            match self.poll_room(cx) {
+                Poll::Pending => return Step::Blocked,
+                Poll::Ready(()) => self.input.poll_read_ahead(&mut self.stream, &mut self.talk, cx),
+            }
         } else {
             return Step::Blocked;
         };
@@ -157,9 +202,27 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         }
     }
 
+    /// Waits until more may be read ahead of a reply. A client that waits long is read on, as in Redis, a little at a
+    /// time and within its limits: that it has gone is seen behind the last of what it sent.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.input.len() >= self.ahead_bytes {
+            ready!(self.more.get_or_insert_with(|| Box::pin(sleep(MORE_AFTER))).as_mut().poll(cx));
+            self.more = None;
+            self.ahead_bytes = self.ahead_bytes.saturating_mul(2);
+        }
+        Poll::Ready(())
+    }
+
     /// Writes what waits, as much as the socket takes.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.talk.output().is_empty() || self.talk.is_held() {
+        if self.talk.is_held() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.talk.output().is_empty() {
+            // There was no reply yet to what was read: the buffer for replies is not kept for one.
+            if self.talk.output().has_buffer() {
+                return_buffer(&mut self.talk);
+            }
             return Poll::Ready(Ok(()));
         }
         while !self.talk.output().is_empty() {
@@ -177,6 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             output.advance(count);
+            self.talk.note_written(count);
             self.deadline = None;
         }
         return_buffer(&mut self.talk);

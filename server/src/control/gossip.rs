@@ -160,7 +160,7 @@ impl Gossip {
     /// Who is in reach, for the verdicts; carries out what follows from it. How many verdicts were spoken against somebody.
     pub(super) fn judge(&mut self, reach: impl Iterator<Item = (NodeId, bool)>) -> usize {
         let mut spoken = 0;
-        let now = Now { ms: self.clock.monotonic_us() / 1000, unix_ms: self.clock.unix_ms() };
+        let now = Now { ms: self.clock.monotonic_us() / 1000, unix_ms: self.clock.version_ms() };
         for (node, is_reached) in reach {
             let input = if is_reached { Input::Reachable(node) } else { Input::Unreachable(node) };
             self.judge.handle(input, now);
@@ -218,6 +218,6 @@ impl Gossip {
     }
 
     fn now_hlc(&self) -> Hlc {
-        Hlc::at_unix_ms(self.clock.unix_ms())
+        Hlc::at_unix_ms(self.clock.version_ms())
     }
 }

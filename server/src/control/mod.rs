@@ -16,6 +16,7 @@ mod directory;
 mod gossip;
 mod leaving;
 mod publish;
+mod refusals;
 mod seeds;
 mod sessions;
 mod views;
@@ -48,6 +49,7 @@ use self::{
     gossip::{GiveWay, Gossip},
     leaving::Leaving,
     publish::Published,
+    refusals::Refusals,
     seeds::{Dialling, Resolved},
     sessions::{Active, Copies},
 };
@@ -57,7 +59,7 @@ use crate::{
     forward::Links,
     life::Life,
     peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
-    replica::{Report, Reports, acks::Acks, bulk},
+    replica::{End, Report, Reports, acks::Acks, bulk},
     routes::{ME, Routes},
     store::Store,
     topology::Topologies,
@@ -73,6 +75,8 @@ const QUIET_MS: u64 = 2_000;
 const COMPARE_EVERY_MS: u64 = 10_000;
 /// A node whose identity another one has gives up after this time: a former boot of it ends its sessions sooner.
 const IDENTITY_TAKEN_MS: u64 = 3_000;
+/// A node that has served nothing yet opens no ring alone for so long after a seed was refused because of its clock.
+const CLOCKS_APART_MS: u64 = 3_000;
 /// How many slots are pulled at a time.
 const MOST_PULLS: usize = 512;
 /// How many things are taken in before the outputs are carried out.
@@ -205,6 +209,10 @@ struct Task {
     give_way: Option<GiveWay>,
     /// When a peer said that another node has this node's identity, for the first and for the last time.
     identity_taken: Option<(u64, u64)>,
+    /// When this node last dialled one whose clock is too far from its own.
+    clocks_apart_ms: Option<u64>,
+    /// Refused peers that were told of.
+    refusals: Refusals,
 }
 
 /// Runs the task until the node has left.
@@ -262,6 +270,8 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         shutdown_timeout_ms: parts.shutdown_timeout.as_millis() as u64,
         give_way: None,
         identity_taken: None,
+        clocks_apart_ms: None,
+        refusals: Refusals::default(),
         clock: parts.clock,
     };
     task.refresh_view();
@@ -328,7 +338,13 @@ impl Task {
         match event {
             PeerEvent::Up(session) => self.session_up(session),
             PeerEvent::Down { session, why, .. } => self.session_down(session, &why),
-            PeerEvent::Refused { address, why, .. } => self.refused(address, why),
+            PeerEvent::Refused { address, dialled, why } => {
+                // Of those who dial anybody could say that they are.
+                if dialled && why.is_about_clocks() {
+                    self.clocks_apart_ms = Some(self.now_ms());
+                }
+                self.refused(address, why);
+            }
             PeerEvent::Unreachable { .. } | PeerEvent::Superseded { .. } => tracing::debug!("{event}"),
         }
     }
@@ -354,7 +370,12 @@ impl Task {
                     )));
                 }
             }
-            why => tracing::warn!("peer at {address} {why}"),
+            why => {
+                let now_ms = self.now_ms();
+                if let Some(unsaid) = self.refusals.is_to_be_told(&address, &why.to_string(), now_ms) {
+                    tracing::warn!(unsaid, "peer at {address} {why}");
+                }
+            }
         }
     }
 
@@ -362,7 +383,8 @@ impl Task {
         match report {
             // Heard even if the session is over: what the lane or a snapshot brought is in the copy.
             Report::Input(input) => self.machine.handle(input, &mut self.copies),
-            Report::Broken(session, why) => self.end_session(session, &why),
+            Report::Over(session, End::Closed(why)) => self.end_session(session, why),
+            Report::Over(session, End::Nonsense(why)) => self.end_for_nonsense(session, &why),
         }
     }
 
@@ -386,6 +408,7 @@ impl Task {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        self.clock.compare();
         let now_ms = self.now_ms();
         self.beat();
         self.look_whether_ready();
@@ -517,7 +540,10 @@ impl Task {
         let greeted = |id: NodeId| self.sessions.values().any(|active| active.node == id && active.greeted());
         // The ring is where the other one of this identity is.
         let waits = self.identity_taken.is_some_and(|(_, last_ms)| self.now_ms() < last_ms + IDENTITY_TAKEN_MS);
-        waited && !waits && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+        // So is it where the other clock is, or nobody can tell; two rings under one name would both take writes.
+        let is_new = self.sessions.is_empty() && self.routes.unserved() == SLOTS;
+        let apart = is_new && self.clocks_apart_ms.is_some_and(|ms| self.now_ms() < ms + CLOCKS_APART_MS);
+        waited && !waits && !apart && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
     }
 
     /// A node is ready when it serves what it should and everybody in session goes by that: writes that wait for two

@@ -248,6 +248,12 @@ impl Task {
         self.session_down(session, why);
     }
 
+    /// Ends a session in which the peer said what no peer says.
+    pub(super) fn end_for_nonsense(&mut self, session: SessionId, why: &str) {
+        self.peering.close_for_nonsense(session, why);
+        self.session_down(session, why);
+    }
+
     pub(super) fn frame(&mut self, session: SessionId, frame: &Frame) {
         let Some(active) = self.sessions.values().find(|active| active.id == session) else { return };
         let peer = active.peer;
@@ -267,7 +273,7 @@ impl Task {
             kind => Err(format!("a control frame of unknown kind {kind}")),
         };
         if let Err(why) = done {
-            self.end_session(session, &why);
+            self.end_for_nonsense(session, &why);
         }
     }
 

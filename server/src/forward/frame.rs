@@ -1,7 +1,7 @@
 //! What travels on a link between two nodes: requests one way, replies the other.
 //!
 //! ```text
-//!  request  │ length u32 │ id u32 │ kind u8 │ flags u8 │ hops u8 │ slot u16 │ deadline_ms u32 │ body
+//!  request  │ length u32 │ id u32 │ kind u8 │ flags u8 │ mode u8 │ hops u8 │ slot u16 │ deadline_ms u32 │ body
 //!  reply    │ length u32 │ id u32 │ status u8 │ body
 //! ```
 //!
@@ -18,20 +18,20 @@
 use bytes::{Buf, BytesMut};
 use ring::slot::Slot;
 
+use crate::session::Mode;
+
 /// The largest frame: the longest string of Redis, the largest request around it, and room for headers.
 pub(crate) const MAX_FRAME_BYTES: usize = (1 << 30) + (64 << 10);
 
 /// A frame above this goes by a link of its own, so that others do not wait behind it.
 pub(crate) const LARGE_BYTES: usize = 256 << 10;
 
-/// The reply is to be RESP3.
-pub(crate) const RESP3: u8 = 1;
 /// The next frame belongs to the same group.
-pub(crate) const MORE: u8 = 1 << 1;
+pub(crate) const MORE: u8 = 1;
 /// This link is for large frames: replies may be of any size.
-pub(crate) const BULK: u8 = 1 << 2;
+pub(crate) const BULK: u8 = 1 << 1;
 
-const REQUEST_HEADER_BYTES: usize = 13;
+const REQUEST_HEADER_BYTES: usize = 14;
 const REPLY_HEADER_BYTES: usize = 5;
 
 /// What a request asks for.
@@ -53,6 +53,8 @@ pub(crate) struct Head {
     pub(crate) id: u32,
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
+    /// How the client's requests are executed.
+    pub(crate) mode: Mode,
     /// How many nodes have passed the request on.
     pub(crate) hops: u8,
     pub(crate) slot: Slot,
@@ -84,7 +86,7 @@ impl Head {
         let body_bytes: usize = body.iter().map(|part| part.len()).sum();
         out.extend_from_slice(&((REQUEST_HEADER_BYTES + body_bytes) as u32).to_le_bytes());
         out.extend_from_slice(&self.id.to_le_bytes());
-        out.extend_from_slice(&[self.kind as u8, self.flags, self.hops]);
+        out.extend_from_slice(&[self.kind as u8, self.flags, self.mode.bits(), self.hops]);
         out.extend_from_slice(&self.slot.number().to_le_bytes());
         out.extend_from_slice(&self.deadline_ms.to_le_bytes());
         body.iter().for_each(|part| out.extend_from_slice(part));
@@ -103,12 +105,14 @@ impl Head {
             3 => Kind::Wait,
             _ => return Err(Malformed("unknown kind of request")),
         };
-        let (flags, hops) = (frame.get_u8(), frame.get_u8());
-        if flags & !(RESP3 | MORE | BULK) != 0 {
+        let flags = frame.get_u8();
+        if flags & !(MORE | BULK) != 0 {
             return Err(Malformed("unknown flags"));
         }
+        let mode = Mode::from_bits(frame.get_u8()).ok_or(Malformed("unknown mode"))?;
+        let hops = frame.get_u8();
         let slot = Slot::new(frame.get_u16_le()).ok_or(Malformed("there is no such slot"))?;
-        Ok(Head { id, kind, flags, hops, slot, deadline_ms: frame.get_u32_le() })
+        Ok(Head { id, kind, flags, mode, hops, slot, deadline_ms: frame.get_u32_le() })
     }
 }
 
@@ -159,11 +163,12 @@ mod tests {
 
     fn heads() -> impl Strategy<Value = Head> {
         let kind = prop_oneof![Just(Kind::Command), Just(Kind::Every), Just(Kind::Scan), Just(Kind::Wait)];
-        (any::<u32>(), kind, 0u8..8, any::<u8>(), 0u16..16384, any::<u32>()).prop_map(
-            |(id, kind, flags, hops, slot, deadline_ms)| Head {
+        (any::<u32>(), kind, 0u8..4, 0u8..128, any::<u8>(), 0u16..16384, any::<u32>()).prop_map(
+            |(id, kind, flags, mode, hops, slot, deadline_ms)| Head {
                 id,
                 kind,
                 flags,
+                mode: Mode::from_bits(mode).unwrap(),
                 hops,
                 slot: Slot::new(slot).unwrap(),
                 deadline_ms,

@@ -25,13 +25,13 @@ use tokio::{
     },
     sync::Notify,
     task::{AbortHandle, yield_now},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
     Open,
     flight::{Address, Answer, Flight},
-    frame::{self, Head, Malformed, Status},
+    frame::{self, Head, Kind, Malformed, Status},
 };
 
 /// More requests than this wait for replies of others.
@@ -41,6 +41,12 @@ const MAX_WINDOW: usize = 1 << 17;
 const KEPT_BYTES: usize = 256 << 10;
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A link over which no reply has come for so long, while commands that were given two seconds wait for theirs, is
+/// opened anew: whoever is at its other end has lost the thread, and would keep all further commands waiting as well.
+const STALL: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOKS: u32 = 10;
 
 /// Why a link does not take a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +69,7 @@ pub(crate) struct Outgoing<'a> {
 pub(crate) struct Link {
     open: Arc<Open>,
     max_bytes: usize,
+    stall: Duration,
     writable: Notify,
     state: Mutex<State>,
 }
@@ -82,6 +89,10 @@ struct State {
     unsent: usize,
     /// Bytes of requests under way.
     bytes: usize,
+    /// Commands under way. Other questions may take as long as their answers are waited for.
+    commands: usize,
+    /// Replies that have come.
+    replies: u64,
     /// Who waits for room.
     crowd: Vec<Arc<Flight>>,
 }
@@ -90,11 +101,12 @@ struct Waiting {
     flight: Arc<Flight>,
     address: Address,
     bytes: usize,
+    is_command: bool,
 }
 
 impl Link {
     pub(crate) fn new(open: Arc<Open>, max_bytes: usize) -> Arc<Link> {
-        Arc::new(Link { open, max_bytes, writable: Notify::new(), state: Mutex::default() })
+        Arc::new(Link { open, max_bytes, stall: STALL, writable: Notify::new(), state: Mutex::default() })
     }
 
     /// Appends requests, all or none of them, in this order and with nothing between them. They leave with the next
@@ -118,9 +130,11 @@ impl Link {
             let id = state.first_id.wrapping_add(state.window.len() as u32);
             Head { id, ..head }.write(&body, &mut state.buffer);
             let bytes = state.buffer.len() - start;
+            let is_command = head.kind == Kind::Command;
             state.bytes += bytes;
+            state.commands += usize::from(is_command);
             state.unsent += 1;
-            state.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes }));
+            state.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes, is_command }));
         }
         Ok(())
     }
@@ -167,7 +181,24 @@ impl Link {
         tokio::select! {
             read = self.read(input) => read,
             written = self.write(output) => written,
+            () = self.stalled() => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    /// Waits until commands have waited for too long without any reply.
+    async fn stalled(&self) {
+        let (mut replies, mut quiet) = (0, 0);
+        while quiet < LOOKS {
+            sleep(self.stall / LOOKS).await;
+            let state = self.state.lock();
+            let is_quiet = state.commands > 0 && state.replies == replies;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            replies = state.replies;
+        }
+        tracing::info!(
+            seconds = self.stall.as_secs(),
+            "a link for requests to another node is opened anew: no reply came"
+        );
     }
 
     async fn write(&self, mut output: OwnedWriteHalf) -> io::Result<()> {
@@ -246,6 +277,8 @@ impl State {
         }
         let waiting = self.window[place].take()?;
         self.bytes -= waiting.bytes;
+        self.commands -= usize::from(waiting.is_command);
+        self.replies += 1;
         while let Some(None) = self.window.front() {
             self.window.pop_front();
             self.first_id = self.first_id.wrapping_add(1);
@@ -265,4 +298,56 @@ fn answer(status: Status, body: Bytes) -> Answer {
 
 pub(super) fn invalid(error: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ring::slot::Slot;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::session::Mode;
+
+    const SOON: Duration = Duration::from_millis(100);
+
+    /// A link to somebody who takes everything and answers nothing.
+    async fn to_nobody() -> (Arc<Link>, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let open: Arc<Open> = Arc::new(move || Box::pin(TcpStream::connect(address)));
+        let link = Link { open, max_bytes: 1 << 20, stall: SOON, writable: Notify::new(), state: Mutex::default() };
+        (Arc::new(link), listener)
+    }
+
+    fn send(link: &Arc<Link>, flight: &Arc<Flight>, kind: Kind) {
+        let slot = Slot::new(0).unwrap();
+        let head = Head { id: 0, kind, flags: 0, mode: Mode::FIRST, hops: 1, slot, deadline_ms: 2000 };
+        let address = Address { request: 0, attempt: 0 };
+        link.append(flight, [Outgoing { head, body: [b"", b""], address }].into_iter()).unwrap();
+        link.flush();
+    }
+
+    #[tokio::test]
+    async fn a_link_over_which_no_command_is_answered_is_opened_anew() {
+        let (link, listener) = to_nobody().await;
+        let (flight, mut arrivals) = (Flight::new(), Vec::new());
+        send(&link, &flight, Kind::Command);
+        let first = listener.accept().await.unwrap();
+        flight.arrivals(&mut arrivals).await;
+        assert!(matches!(arrivals[..], [(_, Answer::Lost)]));
+        send(&link, &flight, Kind::Command);
+        let second = listener.accept().await.unwrap();
+        drop((first, second));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_may_take_long_is_waited_for() {
+        let (link, listener) = to_nobody().await;
+        let (flight, mut arrivals) = (Flight::new(), Vec::new());
+        send(&link, &flight, Kind::Wait);
+        let _accepted = listener.accept().await.unwrap();
+        assert!(timeout(3 * SOON, flight.arrivals(&mut arrivals)).await.is_err());
+    }
 }

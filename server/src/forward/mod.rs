@@ -24,6 +24,8 @@
 
 mod flight;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod link;
 mod links;
 mod pursue;

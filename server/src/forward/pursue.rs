@@ -23,14 +23,14 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     flight::{Address, Answer, Flight},
-    frame::{Head, Kind, LARGE_BYTES, MORE, RESP3},
+    frame::{Head, Kind, LARGE_BYTES, MORE},
     link::{Outgoing, Refused},
     links::PeerLinks,
     work::{Outcome, Work},
 };
 use crate::{
     command::is_repeatable,
-    resp::{Output, Protocol},
+    resp::Output,
     router::{Ran, Router},
     routes::Where,
 };
@@ -265,9 +265,8 @@ impl<'a> Pursuit<'a> {
         let deadline_ms = u32::try_from((self.terms.deadline_us - now_us) / 1000).unwrap_or(u32::MAX);
         let (hops, last) = (self.terms.hops + 1, open.len() - 1);
         let frames = open.iter().enumerate().map(|(place, &request)| {
-            let resp3 = if work.items[request as usize].protocol == Protocol::Resp3 { RESP3 } else { 0 };
-            let flags = resp3 | if place < last { MORE } else { 0 };
-            let head = Head { id: 0, kind: Kind::Command, flags, hops, slot, deadline_ms };
+            let (mode, flags) = (work.items[request as usize].mode, if place < last { MORE } else { 0 });
+            let head = Head { id: 0, kind: Kind::Command, flags, mode, hops, slot, deadline_ms };
             Outgoing { head, body: [work.encoded(request as usize), b""], address: Address { request, attempt } }
         });
         match links.append(self.terms.client, is_large, &self.flight, frames) {
@@ -332,17 +331,8 @@ impl<'a> Pursuit<'a> {
 impl Router {
     /// Executes an item here; none if this node does not act for its slot.
     pub(crate) fn run_item(&self, work: &Work, number: usize, now_unix_ms: u64) -> Option<Outcome> {
-        let item = &work.items[number];
         let mut out = Output::default();
-        match self.run_here(
-            item.slot,
-            item.command,
-            item.run(),
-            &work.request(number),
-            now_unix_ms,
-            item.protocol,
-            &mut out,
-        ) {
+        match self.run_here(work.items[number].slot, &work.call(number, now_unix_ms), &mut out) {
             Ran::NotActing => None,
             Ran::Done | Ran::Failed => Some(Outcome::Replied(out.into_bytes())),
             Ran::Written(ticket) => {

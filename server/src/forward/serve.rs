@@ -22,15 +22,15 @@ use self::{
     replies::{Replies, append, fitting},
 };
 use super::{
-    frame::{self, BULK, Head, Kind, LARGE_BYTES, MORE, Malformed, RESP3, Status, reply_head},
+    frame::{self, BULK, Head, Kind, LARGE_BYTES, MORE, Malformed, Status, reply_head},
     link::invalid,
     pursue::{Terms, pursue},
     work::{Outcome, Work},
 };
 use crate::{
-    command::{Command, Flags, Run, Table},
+    command::{Command, Flags, Table},
     resp::{Limits, Output, Protocol, Reply, Request, Scanned, Scanner, Span},
-    router::{Ran, Router},
+    router::{Call, Ran, Router},
     store::Ticket,
 };
 
@@ -141,17 +141,14 @@ impl Server {
         self.spans.clear();
         let command = scan(frame, &mut self.spans)?;
         let request = Request::new(frame, &self.spans);
-        if !is_for(command, &request, head.slot) {
+        let Some(run) = command.run.on_slot().filter(|_| is_for(command, &request, head.slot)) else {
             return Err(Malformed("a request that is not for its slot"));
-        }
-        let protocol = protocol(head);
+        };
         if self.group.is_none() {
-            let (Run::Slot(run) | Run::Split(run, _)) = command.run else {
-                return Err(Malformed("a command that is not for one slot"));
-            };
             let now_unix_ms = self.router.services().clock.unix_ms();
             let out = &mut self.scratch;
-            let ran = self.router.run_here(head.slot, command, run, &request, now_unix_ms, protocol, out);
+            let call = Call { command, run, request, mode: head.mode, now_unix_ms };
+            let ran = self.router.run_here(head.slot, &call, out);
             let is_large = out.len() > LARGE_BYTES;
             let is_too_large = is_large && head.flags & BULK == 0;
             let is_read = command.flags.contains(Flags::READONLY);
@@ -184,7 +181,7 @@ impl Server {
             match group.is_refused {
                 true => append(ready, head.id, Status::NotExecuted, Output::default()),
                 false => {
-                    group.work.push(head.slot, command, protocol, request.args_from(0));
+                    group.work.push(head.slot, command, head.mode, request.args_from(0));
                     group.ids.push(head.id);
                 }
             }
@@ -251,6 +248,21 @@ impl Server {
     }
 }
 
+/// Reads a request for one slot, as [`Server::command`] does before it executes it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_command(head: Head, mut frame: BytesMut) {
+    let mut spans = Vec::new();
+    if let Ok(command) = scan(&mut frame, &mut spans) {
+        is_for(command, &Request::new(&frame, &spans), head.slot);
+    }
+}
+
+/// Reads a request about many slots.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_whole(head: Head, body: Bytes) {
+    drop(Whole::read(head, body));
+}
+
 async fn answer(router: &Router, outcome: Option<Outcome>) -> (Status, Output) {
     let mut body = Output::default();
     let status = match outcome {
@@ -281,7 +293,7 @@ fn scan(bytes: &mut [u8], spans: &mut Vec<Span>) -> Result<&'static Command, Mal
     }
     let request = Request::new(bytes, spans);
     let (_, command) =
-        Table::of_node().find(request.arg(0)).ok_or(Malformed("a command that this node does not know"))?;
+        Table::of_links().meant(&request).map_err(|_| Malformed("a command that this node does not know"))?;
     if command.accepts(request.len()) {
         Ok(command)
     } else {
@@ -291,12 +303,8 @@ fn scan(bytes: &mut [u8], spans: &mut Vec<Span>) -> Result<&'static Command, Mal
 
 /// Whether the command runs on one slot, and all its keys are in this one.
 fn is_for(command: &Command, request: &Request<'_>, slot: Slot) -> bool {
-    let mut keys = command.keys.places(request.len()).peekable();
+    let mut keys = command.keys.places(request).peekable();
     keys.peek().is_some() && keys.all(|place| Slot::of(request.arg(place)) == slot)
-}
-
-fn protocol(head: Head) -> Protocol {
-    if head.flags & RESP3 == 0 { Protocol::Resp2 } else { Protocol::Resp3 }
 }
 
 /// Moves everything, and keeps the memory of what is small.

@@ -13,13 +13,14 @@ use tokio::time::timeout;
 
 use super::{
     flight::{Address, Answer, Flight},
-    frame::{Head, Kind, RESP3},
+    frame::{Head, Kind},
     link::{Outgoing, Refused},
 };
 use crate::{
     command::Command,
     resp::{Output, Protocol, Reply, Request, encode_request},
     router::Router,
+    session::Mode,
 };
 
 /// A sweep of one node takes no longer than this, or counts as failed. `KEYS` may have millions to look at.
@@ -32,15 +33,17 @@ const FIRST_SLOT: Slot = Slot::new(0).expect("there is a first slot");
 pub(crate) struct WholeRequest<'a> {
     pub(crate) command: &'static Command,
     pub(crate) request: Request<'a>,
-    pub(crate) protocol: Protocol,
+    pub(crate) mode: Mode,
 }
 
 /// What became of a question to another node.
 pub(crate) enum Asked {
     /// Its answer.
     Answered(Bytes),
-    /// There is none.
+    /// There is none, and there will be none: it was not executed.
     Failed,
+    /// Whether it was executed is not known.
+    Lost,
 }
 
 /// What a command on many slots of one node came to.
@@ -176,7 +179,7 @@ impl Router {
         let set_bytes = (set.len() - 4) as u32;
         set[..4].copy_from_slice(&set_bytes.to_le_bytes());
         encode_request(whole.request.args_from(0), &mut body, &mut Vec::new());
-        let head = head(Kind::Every, whole.protocol, FIRST_SLOT, SWEEP_TIMEOUT);
+        let head = head(Kind::Every, whole.mode, FIRST_SLOT, SWEEP_TIMEOUT);
         // What all keys of a node answer may be large.
         self.ask(peer, client, true, head, [&set, &body], Some(SWEEP_TIMEOUT)).await
     }
@@ -192,7 +195,7 @@ impl Router {
     ) -> Asked {
         let mut body = Vec::new();
         encode_request(whole.request.args_from(0), &mut body, &mut Vec::new());
-        let head = head(Kind::Scan, whole.protocol, slot, SWEEP_TIMEOUT);
+        let head = head(Kind::Scan, whole.mode, slot, SWEEP_TIMEOUT);
         self.ask(peer, client, false, head, [&cursor.to_le_bytes(), &body], Some(SWEEP_TIMEOUT)).await
     }
 
@@ -209,7 +212,7 @@ impl Router {
         let mut set = Vec::new();
         slots.encode(&mut set);
         let deadline_ms = time.map_or(u32::MAX, |time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
-        let head = Head { deadline_ms, ..head(Kind::Wait, Protocol::Resp2, FIRST_SLOT, SWEEP_TIMEOUT) };
+        let head = Head { deadline_ms, ..head(Kind::Wait, Mode::FIRST, FIRST_SLOT, SWEEP_TIMEOUT) };
         let patience = time.map(|time| time + SWEEP_TIMEOUT);
         self.ask(peer, client, false, head, [&wanted.to_le_bytes(), &set], patience).await
     }
@@ -242,19 +245,19 @@ impl Router {
             }
             match arrivals.pop() {
                 Some((_, Answer::Executed(body))) => Asked::Answered(body),
+                Some((_, Answer::Lost)) => Asked::Lost,
                 _ => Asked::Failed,
             }
         };
         match patience {
-            Some(time) => timeout(time, asking).await.unwrap_or(Asked::Failed),
+            Some(time) => timeout(time, asking).await.unwrap_or(Asked::Lost),
             None => asking.await,
         }
     }
 }
 
-fn head(kind: Kind, protocol: Protocol, slot: Slot, time: Duration) -> Head {
-    let flags = if protocol == Protocol::Resp3 { RESP3 } else { 0 };
-    Head { id: 0, kind, flags, hops: 1, slot, deadline_ms: time.as_millis() as u32 }
+fn head(kind: Kind, mode: Mode, slot: Slot, time: Duration) -> Head {
+    Head { id: 0, kind, flags: 0, mode, hops: 1, slot, deadline_ms: time.as_millis() as u32 }
 }
 
 #[cfg(test)]

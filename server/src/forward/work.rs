@@ -6,8 +6,10 @@ use bytes::Bytes;
 use ring::slot::Slot;
 
 use crate::{
-    command::{Command, OnSlot, Run},
-    resp::{Protocol, Request, Span, encode_request},
+    command::Command,
+    resp::{Request, Span, encode_request},
+    router::Call,
+    session::Mode,
     store::Ticket,
 };
 
@@ -24,7 +26,7 @@ pub(crate) struct Work {
 pub(crate) struct Item {
     pub(crate) slot: Slot,
     pub(crate) command: &'static Command,
-    pub(crate) protocol: Protocol,
+    pub(crate) mode: Mode,
     bytes: Range<usize>,
     spans: Range<usize>,
     pub(crate) outcome: Option<Outcome>,
@@ -56,14 +58,14 @@ impl Work {
         &mut self,
         slot: Slot,
         command: &'static Command,
-        protocol: Protocol,
+        mode: Mode,
         arguments: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> usize {
         let (bytes, spans) = (self.bytes.len(), self.spans.len());
         encode_request(arguments, &mut self.bytes, &mut self.spans);
         let (bytes, spans) = (bytes..self.bytes.len(), spans..self.spans.len());
         self.filter.insert(slot);
-        self.items.push(Item { slot, command, protocol, bytes, spans, outcome: None });
+        self.items.push(Item { slot, command, mode, bytes, spans, outcome: None });
         self.items.len() - 1
     }
 
@@ -84,19 +86,16 @@ impl Work {
         Request::new(&self.bytes[bytes.clone()], &self.spans[spans.clone()])
     }
 
+    /// The request, to be executed now.
+    pub(crate) fn call(&self, number: usize, now_unix_ms: u64) -> Call<'_> {
+        let Item { command, mode, .. } = self.items[number];
+        let run = command.run.on_slot().expect("only what runs on a slot is taken into the work");
+        Call { command, run, request: self.request(number), mode, now_unix_ms }
+    }
+
     /// The request as it travels.
     pub(crate) fn encoded(&self, number: usize) -> &[u8] {
         &self.bytes[self.items[number].bytes.clone()]
-    }
-}
-
-impl Item {
-    /// What runs on the slot.
-    pub(crate) fn run(&self) -> OnSlot {
-        match self.command.run {
-            Run::Slot(run) | Run::Split(run, _) => run,
-            _ => unreachable!("only commands with keys are taken into the work"),
-        }
     }
 }
 

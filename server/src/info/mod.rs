@@ -4,9 +4,11 @@
 //! out and not written as zero, because a dashboard would believe it.
 
 mod prometheus;
+mod rates;
+mod sections;
 mod text;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     life::Counted,
@@ -14,7 +16,8 @@ use crate::{
     process::{Allocator, Cpu},
 };
 
-pub use text::Sections;
+pub use rates::{Rates, Volume};
+pub use sections::Sections;
 
 /// All figures of a node at one moment.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,12 +30,14 @@ pub struct Info {
     pub memory: Memory,
     /// Counters and latencies.
     pub stats: Snapshot,
+    /// What happened a second, lately.
+    pub rates: Volume,
     /// Processor time.
     pub cpu: Cpu,
     /// Whether the client asked on the port for cluster-aware clients.
     pub cluster_enabled: bool,
-    /// Keys on this node that it acts for.
-    pub keyspace: Keyspace,
+    /// Keys on this node that it acts for, of each database.
+    pub keyspace: Vec<Keyspace>,
     /// The ring as this node sees it.
     pub circlet: Circlet,
 }
@@ -48,8 +53,14 @@ pub struct Server {
     pub run_id: String,
     /// The port that the client reached.
     pub tcp_port: u16,
-    /// Time of day.
-    pub unix_ms: u64,
+    /// The ports for clients and where they are bound, each by its name.
+    pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// The program's file.
+    pub executable: String,
+    /// The configuration file; empty: none.
+    pub config_file: String,
+    /// Time of day, in microseconds.
+    pub unix_us: u64,
     /// Time since the start.
     pub uptime: Duration,
     /// Threads that serve clients.
@@ -65,6 +76,18 @@ pub struct Clients {
     pub connected_cluster: u64,
     /// Most that may connect.
     pub maxclients: u64,
+    /// Waiting for a command that blocks, or for the end of a pause.
+    pub blocked: u64,
+    /// Waiting for a command that blocks up to a time.
+    pub up_to_a_time: u64,
+    /// The largest input buffer of a client in the last seconds, in bytes.
+    pub recent_input: u64,
+    /// The largest output of a client in the last seconds, in bytes.
+    pub recent_output: u64,
+    /// What is paused (`none`, `write`, `all`).
+    pub paused: &'static str,
+    /// For how many milliseconds more.
+    pub paused_ms: u64,
 }
 
 /// Memory, in bytes.
@@ -78,6 +101,8 @@ pub struct Memory {
     pub resident: u64,
     /// Memory of the machine.
     pub machine: u64,
+    /// What the connections of clients take up.
+    pub clients: u64,
     /// The limit; 0: none.
     pub maxmemory: u64,
     /// What happens at the limit.
@@ -93,8 +118,6 @@ pub struct Keyspace {
     pub keys: u64,
     /// How many of them have a deadline.
     pub expires: u64,
-    /// Mean time to their deadline in milliseconds; 0: not known.
-    pub avg_ttl_ms: u64,
 }
 
 /// The ring as this node sees it.

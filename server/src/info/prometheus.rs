@@ -4,7 +4,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::Info;
+use super::{Info, Keyspace};
 
 /// Writes all figures.
 pub(super) fn render(info: &Info) -> String {
@@ -74,11 +74,26 @@ fn traffic(info: &Info, page: &mut Page) {
     page.counter("connections_rejected_total", "Connections turned away.", totals.connections_rejected);
     page.counter("net_input_bytes_total", "Bytes from clients.", totals.input_bytes);
     page.counter("net_output_bytes_total", "Bytes to clients.", totals.output_bytes);
+    page.gauge("blocked_clients", "Clients that wait for a command or a pause.", info.clients.blocked);
+    page.gauge("clients_memory_bytes", "Memory of all connections of clients.", info.memory.clients);
+    let ended = [
+        ("input", totals.input_limit_disconnections),
+        ("output", totals.output_limit_disconnections),
+        ("memory", totals.evicted_clients),
+    ];
+    let ended = ended.map(|(limit, count)| (label("limit", limit), count));
+    page.family("counter", "clients_over_limit_total", "Clients disconnected because of a limit.", ended);
     page.counter("keyspace_hits_total", "Lookups that found a key.", totals.hits);
     page.counter("keyspace_misses_total", "Lookups that found none.", totals.misses);
     page.counter("expired_keys_total", "Keys whose time was over.", totals.expired);
     page.counter("evicted_keys_total", "Keys that made room.", totals.evicted);
-    page.gauge("keys", "Keys that this node acts for.", info.keyspace.keys);
+    let keys = |held: &Keyspace| held.keys;
+    page.gauge("keys", "Keys that this node acts for.", info.keyspace.iter().map(keys).sum::<u64>());
+    let databases = info.keyspace.iter().enumerate().filter(|(_, held)| held.keys > 0);
+    let databases = databases.map(|(number, held)| (label("database", &number.to_string()), held.keys));
+    page.family("gauge", "database_keys", "Keys that this node acts for, by database.", databases);
+    let errors = info.stats.errors.iter().map(|(code, count)| (label("code", code), count));
+    page.family("counter", "error_replies_total", "Replies that were errors, by their codes.", errors);
 }
 
 fn commands(info: &Info, page: &mut Page) {

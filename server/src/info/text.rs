@@ -2,74 +2,25 @@
 
 use std::fmt::{Display, Write};
 
-use super::Info;
-use crate::{REDIS_VERSION, metrics::CommandSnapshot};
-
-/// Writes one section.
-type Section = fn(&Info, &mut Fields<'_>);
-
-/// All sections in order, and whether a plain INFO has them.
-const SECTIONS: [(&str, bool, Section); 11] = [
-    ("Server", true, server),
-    ("Clients", true, clients),
-    ("Memory", true, memory),
-    ("Stats", true, stats),
-    ("Replication", true, replication),
-    ("CPU", true, cpu),
-    ("Commandstats", false, command_stats),
-    ("Latencystats", false, latency_stats),
-    ("Cluster", true, cluster),
-    ("Keyspace", true, keyspace),
-    ("Circlet", true, circlet),
-];
-
-/// Which sections of INFO are asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sections(u16);
-
-impl Sections {
-    /// The sections that the arguments of INFO name. None named: the usual ones; a name that is not known adds nothing,
-    /// as in Redis.
-    pub fn named<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Sections {
-        let mut names = names.into_iter().peekable();
-        if names.peek().is_none() {
-            return Sections::those(|_, usual| usual);
-        }
-        names.fold(Sections(0), |sections, name| Sections(sections.0 | Sections::one(name).0))
-    }
-
-    fn one(name: &[u8]) -> Sections {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("all") || is("everything") {
-            return Sections::those(|_, _| true);
-        }
-        Sections::those(|section, usual| is(section) || usual && is("default"))
-    }
-
-    fn those(wanted: impl Fn(&str, bool) -> bool) -> Sections {
-        let bits = SECTIONS.iter().enumerate().map(|(at, (name, usual, _))| u16::from(wanted(name, *usual)) << at);
-        Sections(bits.sum())
-    }
-}
+use super::{Info, Keyspace, Sections};
+use crate::{REDIS_VERSION, metrics::CommandSnapshot, process::Allocator};
 
 /// Writes the sections with an empty line between them.
 pub(super) fn render(info: &Info, sections: Sections) -> String {
     let mut text = String::with_capacity(4096);
-    for (at, (name, _, section)) in SECTIONS.iter().enumerate() {
-        if sections.0 >> at & 1 == 1 {
-            let gap = if text.is_empty() { "" } else { "\r\n" };
-            text.push_str(gap);
-            text.push_str("# ");
-            text.push_str(name);
-            text.push_str("\r\n");
-            section(info, &mut Fields(&mut text));
-        }
+    for (name, section) in sections.iter() {
+        let gap = if text.is_empty() { "" } else { "\r\n" };
+        text.push_str(gap);
+        text.push_str("# ");
+        text.push_str(name);
+        text.push_str("\r\n");
+        section(info, &mut Fields(&mut text));
     }
     text
 }
 
 /// Writes `name:value` lines.
-struct Fields<'a>(&'a mut String);
+pub(super) struct Fields<'a>(&'a mut String);
 
 impl Fields<'_> {
     fn add(&mut self, name: impl Display, value: impl Display) -> &mut Self {
@@ -84,81 +35,159 @@ impl Fields<'_> {
     }
 }
 
-fn server(info: &Info, fields: &mut Fields<'_>) {
+/// What is left out is what others have and we do not measure. What stands here as a constant is true as one: there is no
+/// disk, no replica of a whole node, no module, and tools ask for the fields.
+pub(super) fn server(info: &Info, fields: &mut Fields<'_>) {
     let server = &info.server;
+    let mode = if info.cluster_enabled { "cluster" } else { "standalone" };
     fields
         .add("redis_version", REDIS_VERSION)
+        .add("server_name", "circlet")
         .add("circlet_version", env!("CARGO_PKG_VERSION"))
-        .add("redis_mode", if info.cluster_enabled { "cluster" } else { "standalone" })
+        .add("redis_mode", mode)
+        .add("server_mode", mode)
         .add("os", &server.os)
         .add("arch_bits", usize::BITS)
+        .add("multiplexing_api", "epoll")
         .add("process_id", server.process_id)
+        .add("process_supervised", "no")
         .add("run_id", &server.run_id)
         .add("tcp_port", server.tcp_port)
-        .add("server_time_usec", server.unix_ms * 1000)
+        .add("server_time_usec", server.unix_us)
         .add("uptime_in_seconds", server.uptime.as_secs())
         .add("uptime_in_days", server.uptime.as_secs() / 86_400)
-        .add("threads", server.threads);
+        .add("executable", &server.executable)
+        .add("config_file", &server.config_file)
+        .add("threads", server.threads)
+        .add("availability_zone", &info.circlet.zone);
+    for (at, (name, address)) in server.listeners.iter().enumerate() {
+        let (bind, port) = (address.ip(), address.port());
+        fields.add(format_args!("listener{at}"), format_args!("name={name},bind={bind},port={port}"));
+    }
 }
 
-fn clients(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn clients(info: &Info, fields: &mut Fields<'_>) {
     let clients = &info.clients;
     fields
         .add("connected_clients", clients.connected + clients.connected_cluster)
         .add("connected_clients_cluster_port", clients.connected_cluster)
-        .add("maxclients", clients.maxclients);
+        .add("maxclients", clients.maxclients)
+        .add("client_recent_max_input_buffer", clients.recent_input)
+        .add("client_recent_max_output_buffer", clients.recent_output)
+        .add("blocked_clients", clients.blocked)
+        .add("tracking_clients", 0)
+        .add("pubsub_clients", 0)
+        .add("watching_clients", 0)
+        .add("clients_in_timeout_table", clients.up_to_a_time)
+        .add("total_blocking_keys", 0)
+        .add("total_blocking_keys_on_nokey", 0)
+        .add("paused_reason", if clients.paused == "none" { "none" } else { "client_pause" })
+        .add("paused_actions", clients.paused)
+        .add("paused_timeout_milliseconds", clients.paused_ms);
 }
 
-fn memory(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn memory(info: &Info, fields: &mut Fields<'_>) {
     let memory = &info.memory;
     fields
         .bytes("used_memory", memory.used)
         .bytes("used_memory_rss", memory.resident)
         .bytes("used_memory_peak", memory.used_peak)
+        .add("used_memory_peak_perc", format_args!("{:.2}%", 100.0 * ratio(memory.used, memory.used_peak)))
         .bytes("total_system_memory", memory.machine)
         .bytes("maxmemory", memory.maxmemory)
-        .add("maxmemory_policy", memory.maxmemory_policy);
+        .add("maxmemory_policy", memory.maxmemory_policy)
+        .add("mem_clients_normal", memory.clients);
     if memory.used > 0 {
-        fields.add("mem_fragmentation_ratio", format_args!("{:.2}", ratio(memory.resident, memory.used)));
+        fields
+            .add("mem_fragmentation_ratio", format_args!("{:.2}", ratio(memory.resident, memory.used)))
+            .add("mem_fragmentation_bytes", less(memory.resident, memory.used));
     }
+    fields.add("active_defrag_running", 0).add("lazyfree_pending_objects", 0);
     let Some(allocator) = &memory.allocator else { return };
+    let Allocator { allocated, active, resident, version } = allocator;
     fields
-        .add("allocator_allocated", allocator.allocated)
-        .add("allocator_active", allocator.active)
-        .add("allocator_resident", allocator.resident)
-        .add("allocator_frag_ratio", format_args!("{:.2}", ratio(allocator.active, allocator.allocated)))
-        .add("allocator_rss_ratio", format_args!("{:.2}", ratio(allocator.resident, allocator.active)))
-        .add("mem_allocator", "jemalloc");
+        .add("allocator_allocated", allocated)
+        .add("allocator_active", active)
+        .add("allocator_resident", resident)
+        .add("allocator_frag_ratio", format_args!("{:.2}", ratio(*active, *allocated)))
+        .add("allocator_frag_bytes", less(*active, *allocated))
+        .add("allocator_rss_ratio", format_args!("{:.2}", ratio(*resident, *active)))
+        .add("allocator_rss_bytes", less(*resident, *active))
+        .add("rss_overhead_ratio", format_args!("{:.2}", ratio(memory.resident, *resident)))
+        .add("rss_overhead_bytes", less(memory.resident, *resident))
+        .add("mem_allocator", format_args!("jemalloc-{version}"));
 }
 
-fn stats(info: &Info, fields: &mut Fields<'_>) {
-    let totals = &info.stats.totals;
-    let failed: u64 = info.stats.commands.iter().map(|command| command.failed + command.rejected).sum();
+/// Nothing is ever read from a disk or written to one, and none of it has ever failed.
+pub(super) fn persistence(_: &Info, fields: &mut Fields<'_>) {
+    fields
+        .add("loading", 0)
+        .add("async_loading", 0)
+        .add("rdb_bgsave_in_progress", 0)
+        .add("rdb_last_bgsave_status", "ok")
+        .add("rdb_saves", 0)
+        .add("aof_enabled", 0)
+        .add("aof_rewrite_in_progress", 0)
+        .add("aof_rewrite_scheduled", 0)
+        .add("aof_last_bgrewrite_status", "ok")
+        .add("aof_last_write_status", "ok");
+}
+
+pub(super) fn stats(info: &Info, fields: &mut Fields<'_>) {
+    let (totals, rates) = (&info.stats.totals, &info.rates);
+    let kib = |bytes: u64| bytes as f64 / 1024.0;
     fields
         .add("total_connections_received", totals.connections_received)
-        .add("total_commands_processed", info.stats.commands.iter().map(|command| command.calls).sum::<u64>())
+        .add("total_commands_processed", totals.calls)
+        .add("instantaneous_ops_per_sec", rates.calls)
         .add("total_net_input_bytes", totals.input_bytes)
         .add("total_net_output_bytes", totals.output_bytes)
+        .add("instantaneous_input_kbps", format_args!("{:.2}", kib(rates.input_bytes)))
+        .add("instantaneous_output_kbps", format_args!("{:.2}", kib(rates.output_bytes)))
         .add("rejected_connections", totals.connections_rejected)
+        .add("sync_full", 0)
+        .add("sync_partial_ok", 0)
+        .add("sync_partial_err", 0)
         .add("expired_keys", totals.expired)
         .add("evicted_keys", totals.evicted)
+        .add("evicted_clients", totals.evicted_clients)
         .add("keyspace_hits", totals.hits)
         .add("keyspace_misses", totals.misses)
-        .add("total_error_replies", failed);
+        .add("pubsub_channels", 0)
+        .add("pubsub_patterns", 0)
+        .add("latest_fork_usec", 0)
+        .add("total_forks", 0)
+        .add("unexpected_error_replies", 0)
+        .add("total_error_replies", info.stats.errors.iter().map(|(_, count)| count).sum::<u64>())
+        .add("total_reads_processed", totals.reads)
+        .add("total_writes_processed", totals.writes)
+        .add("client_query_buffer_limit_disconnections", totals.input_limit_disconnections)
+        .add("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
 }
 
 /// Every node is a master in the sense of Redis: it takes writes, and nobody's copy of its whole data.
-fn replication(_: &Info, fields: &mut Fields<'_>) {
-    fields.add("role", "master").add("connected_slaves", 0);
+pub(super) fn replication(_: &Info, fields: &mut Fields<'_>) {
+    fields
+        .add("role", "master")
+        .add("connected_slaves", 0)
+        .add("master_failover_state", "no-failover")
+        .add("master_repl_offset", 0)
+        .add("second_repl_offset", -1)
+        .add("repl_backlog_active", 0);
 }
 
-fn cpu(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn cpu(info: &Info, fields: &mut Fields<'_>) {
     fields
         .add("used_cpu_sys", format_args!("{:.6}", info.cpu.system.as_secs_f64()))
-        .add("used_cpu_user", format_args!("{:.6}", info.cpu.user.as_secs_f64()));
+        .add("used_cpu_user", format_args!("{:.6}", info.cpu.user.as_secs_f64()))
+        .add("used_cpu_sys_children", "0.000000")
+        .add("used_cpu_user_children", "0.000000");
 }
 
-fn command_stats(info: &Info, fields: &mut Fields<'_>) {
+/// There are none.
+pub(super) fn modules(_: &Info, _: &mut Fields<'_>) {}
+
+pub(super) fn command_stats(info: &Info, fields: &mut Fields<'_>) {
     for CommandSnapshot { name, calls, duration_us, rejected, failed, .. } in &info.stats.commands {
         let mean = ratio(*duration_us, *calls);
         fields.add(
@@ -170,7 +199,13 @@ fn command_stats(info: &Info, fields: &mut Fields<'_>) {
     }
 }
 
-fn latency_stats(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn error_stats(info: &Info, fields: &mut Fields<'_>) {
+    for (code, count) in &info.stats.errors {
+        fields.add(format_args!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+pub(super) fn latency_stats(info: &Info, fields: &mut Fields<'_>) {
     for command in info.stats.commands.iter().filter(|command| command.calls > 0) {
         let latency = &command.latency_us;
         fields.add(
@@ -180,19 +215,19 @@ fn latency_stats(info: &Info, fields: &mut Fields<'_>) {
     }
 }
 
-fn cluster(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn cluster(info: &Info, fields: &mut Fields<'_>) {
     fields.add("cluster_enabled", u8::from(info.cluster_enabled));
 }
 
-fn keyspace(info: &Info, fields: &mut Fields<'_>) {
-    let keyspace = &info.keyspace;
-    if keyspace.keys > 0 {
-        let (keys, expires, avg_ttl) = (keyspace.keys, keyspace.expires, keyspace.avg_ttl_ms);
-        fields.add("db0", format_args!("keys={keys},expires={expires},avg_ttl={avg_ttl}"));
+/// Databases without keys are left out, as in Redis. Nobody adds up how long keys have to live; tools want the field,
+/// and 0 is what Redis says when it does not know.
+pub(super) fn keyspace(info: &Info, fields: &mut Fields<'_>) {
+    for (number, Keyspace { keys, expires }) in info.keyspace.iter().enumerate().filter(|(_, held)| held.keys > 0) {
+        fields.add(format_args!("db{number}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
     }
 }
 
-fn circlet(info: &Info, fields: &mut Fields<'_>) {
+pub(super) fn circlet(info: &Info, fields: &mut Fields<'_>) {
     let circlet = &info.circlet;
     fields
         .add("node_id", &circlet.node_id)
@@ -217,6 +252,11 @@ fn circlet(info: &Info, fields: &mut Fields<'_>) {
         let bytes = lane.unacknowledged_bytes;
         fields.add(format_args!("lane{at}"), format_args!("peer={peer},state={state},unacknowledged_bytes={bytes}"));
     }
+}
+
+/// How much the one is above the other; below zero if it is below.
+fn less(one: u64, other: u64) -> i128 {
+    i128::from(one) - i128::from(other)
 }
 
 fn ratio(of: u64, by: u64) -> f64 {

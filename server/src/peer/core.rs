@@ -18,15 +18,20 @@ use super::{
     greeting::Greeting,
     hub::Notice,
     line::Line,
+    pauses::Pauses,
     proof::{self, Name},
     tie::{Acquaintance, Registry, Tie},
 };
+use crate::clock::Clock;
 
 pub(super) struct Core {
     pub(super) config: PeeringConfig,
     /// Drawn at the start: tells this boot from another one with the same identity.
     pub(super) boot: [u8; 16],
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
+    /// Who is not met again yet.
+    pub(super) pauses: Pauses,
     pub(super) events: Sender<PeerEvent>,
     pub(super) raw_links: Sender<RawLink>,
     /// What is being dialled.
@@ -62,7 +67,8 @@ impl Core {
 
     /// A greeting of this node, with a nonce of its own.
     pub(super) fn greeting(&self, attempt: u64, holds: Option<Name>) -> io::Result<Greeting> {
-        let PeeringConfig { me, incarnation, cluster_name, secret, descriptor, advertise } = &self.config;
+        let PeeringConfig { me, incarnation, cluster_name, secret, descriptor, advertise, is_protected: _ } =
+            &self.config;
         Ok(Greeting {
             cluster: cluster_name.clone(),
             descriptor: descriptor.clone().into(),
@@ -74,7 +80,19 @@ impl Core {
             nonce: proof::drawn()?,
             attempt,
             holds,
+            version_ms: self.clock.version_ms(),
+            latest_ms: self.clock.latest_ms(),
         })
+    }
+
+    /// This boot of a peer said what no peer says: it is not met again at once.
+    pub(super) fn pause(&self, tie: &Tie) {
+        self.pauses.begin((tie.peer, tie.boot), self.clock.monotonic_us() / 1000);
+    }
+
+    /// Whether that was just now.
+    pub(super) fn is_paused(&self, theirs: &Greeting) -> bool {
+        self.pauses.holds(&(theirs.node, theirs.boot), self.clock.monotonic_us() / 1000)
     }
 
     /// A session with somebody who has proved itself, unless another one stays.

@@ -41,6 +41,7 @@ impl Miss {
             (Silence::ProofRefused, _) => Miss::Refused(Refusal::SecretDiffers),
             (Silence::Superseded, Some(peer)) => Miss::Superseded(peer),
             (Silence::Superseded, None) => Miss::Refused(Refusal::Malformed("a verdict before the greeting")),
+            (Silence::Paused, _) => Miss::Refused(Refusal::PausedThere),
             (Silence::Broken(why), _) => Miss::Gone(why),
         }
     }
@@ -79,6 +80,9 @@ pub(super) async fn as_dialler(core: &Core, line: &mut Line, expect: Option<Node
     }
     if core.registry.alive_with(peer).is_some_and(|held| held.tie.incarnation >= theirs.incarnation) {
         return Err(Miss::Superseded(peer));
+    }
+    if core.is_paused(&theirs) {
+        return Err(Refusal::PausedHere.into());
     }
     let lost = theirs.holds.is_some_and(|name| core.registry.named(name).is_none());
     prove_and_verify(core, line, &ours, theirs, lost).await
@@ -169,6 +173,10 @@ pub(super) async fn as_acceptor(core: &Core, line: &mut Line, from: &mut String)
         let proof = transcript.prove(Side::Acceptor, true).to_vec().into();
         line.say(Body::Proof(wire::Proof { proof, lost: false, taken: true })).await.map_err(gone)?;
         return Err(Refusal::IdentityClaimed { node: theirs.node }.into());
+    }
+    if core.is_paused(&theirs) {
+        line.refuse(Silence::Paused).await;
+        return Err(Refusal::PausedHere.into());
     }
     if let Some(held) = held.filter(|_| lost) {
         held.tie.end("the peer lost it and connects again");

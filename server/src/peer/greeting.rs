@@ -1,16 +1,20 @@
 //! What a node says of itself when it meets another, and what must agree.
 
 use bytes::Bytes;
-use ring::id::{Incarnation, NodeId};
+use ring::{
+    hlc::Hlc,
+    id::{Incarnation, NodeId},
+};
 
 use super::{
     Refusal,
     proof::{NAME_BYTES, Name, Nonce},
     wire,
 };
+use crate::clock::MAX_AHEAD_MS;
 
 /// The version of the peer protocol. Nodes of different versions refuse each other.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The longest cluster name.
 const CLUSTER_LIMIT_BYTES: usize = 256;
@@ -18,6 +22,8 @@ const CLUSTER_LIMIT_BYTES: usize = 256;
 const ADVERTISE_LIMIT_BYTES: usize = 253 + 6;
 /// The longest descriptor.
 const DESCRIPTOR_LIMIT_BYTES: usize = 4096;
+/// The latest time that a version can have, in the year 2577.
+const LAST_MS: u64 = Hlc::LAST.unix_ms();
 
 /// One node's greeting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +42,10 @@ pub(super) struct Greeting {
     pub(super) attempt: u64,
     /// The session that the acceptor has with the dialler.
     pub(super) holds: Option<Name>,
+    /// The time that the node's versions are made of.
+    pub(super) version_ms: u64,
+    /// What it holds the versions of others against.
+    pub(super) latest_ms: u64,
 }
 
 impl Greeting {
@@ -59,6 +69,8 @@ impl Greeting {
             } else {
                 Some(array(&hello.holds, "the held session has the wrong length")?)
             },
+            version_ms: hello.version_ms,
+            latest_ms: hello.latest_ms,
         };
         greeting.check().map_err(Refusal::Malformed)?;
         Ok(greeting)
@@ -78,6 +90,8 @@ impl Greeting {
             nonce: Bytes::copy_from_slice(&self.nonce),
             attempt: self.attempt,
             holds: Bytes::copy_from_slice(self.holds.as_ref().map_or(&[], |name| name)),
+            version_ms: self.version_ms,
+            latest_ms: self.latest_ms,
         }
     }
 
@@ -92,6 +106,9 @@ impl Greeting {
         if self.incarnation > Incarnation::MAX {
             return Err("the incarnation is out of range");
         }
+        if self.version_ms > self.latest_ms || self.latest_ms > LAST_MS {
+            return Err("the time is out of range");
+        }
         let port = self.advertise.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         let plain = self.advertise.bytes().all(|byte| byte.is_ascii_graphic());
         if self.advertise.len() > ADVERTISE_LIMIT_BYTES || !plain || port.unwrap_or(0) == 0 {
@@ -102,7 +119,7 @@ impl Greeting {
 
     /// Every claim, in a form that no other list of claims has. This is what proofs are made over.
     pub(super) fn transcript(&self) -> Vec<u8> {
-        let parts: [&[u8]; 11] = [
+        let parts: [&[u8]; 13] = [
             &PROTOCOL.to_le_bytes(),
             self.cluster.as_bytes(),
             &self.descriptor,
@@ -114,6 +131,8 @@ impl Greeting {
             &self.nonce,
             &self.attempt.to_le_bytes(),
             self.holds.as_ref().map_or(&[], |name| name),
+            &self.version_ms.to_le_bytes(),
+            &self.latest_ms.to_le_bytes(),
         ];
         let mut transcript = Vec::with_capacity(256);
         for part in parts {
@@ -136,6 +155,19 @@ impl Greeting {
         if self.descriptor != theirs.descriptor {
             let text = |descriptor: &[u8]| shown(&String::from_utf8_lossy(descriptor));
             return Err(Refusal::Descriptor { ours: text(&self.descriptor), theirs: text(&theirs.descriptor) });
+        }
+        self.is_in_time_with(theirs)
+    }
+
+    /// Whether each side's versions would be taken in by the other.
+    fn is_in_time_with(&self, theirs: &Greeting) -> Result<(), Refusal> {
+        let by_ms = theirs.version_ms.saturating_sub(self.latest_ms);
+        if by_ms > MAX_AHEAD_MS {
+            return Err(Refusal::ClockAhead { by_ms });
+        }
+        let by_ms = self.version_ms.saturating_sub(theirs.latest_ms);
+        if by_ms > MAX_AHEAD_MS {
+            return Err(Refusal::ClockBehind { by_ms });
         }
         Ok(())
     }
@@ -178,6 +210,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NOW: u64 = 1_800_000_000_000;
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
     fn greeting() -> Greeting {
         Greeting {
             cluster: "a".to_owned(),
@@ -190,6 +225,8 @@ mod tests {
             nonce: [4; 32],
             attempt: 5,
             holds: Some([6; 16]),
+            version_ms: NOW,
+            latest_ms: NOW + 1,
         }
     }
 
@@ -219,6 +256,8 @@ mod tests {
             changed(|greeting| greeting.nonce[0] += 1),
             changed(|greeting| greeting.attempt += 1),
             changed(|greeting| greeting.holds = None),
+            changed(|greeting| greeting.version_ms -= 1),
+            changed(|greeting| greeting.latest_ms += 1),
         ] {
             assert_ne!(other.transcript(), greeting().transcript(), "{other:?}");
         }
@@ -231,7 +270,7 @@ mod tests {
             change(&mut hello);
             Greeting::from_wire(hello).unwrap_err().to_string()
         };
-        assert_eq!(sent(|hello| hello.protocol = 9), "speaks version 9 of the peer protocol, this node speaks 1");
+        assert_eq!(sent(|hello| hello.protocol = 9), "speaks version 9 of the peer protocol, this node speaks 2");
         for (change, complaint) in [
             (
                 (|hello| hello.node = Bytes::from_static(b"short")) as fn(&mut wire::Hello),
@@ -243,6 +282,8 @@ mod tests {
             (|hello| hello.cluster = "c".repeat(257), "the cluster name is too long"),
             (|hello| hello.descriptor = Bytes::from(vec![0; 4097]), "the cluster settings are too long"),
             (|hello| hello.incarnation = u64::MAX, "the incarnation is out of range"),
+            (|hello| hello.latest_ms = NOW - 1, "the time is out of range"),
+            (|hello| hello.latest_ms = u64::MAX, "the time is out of range"),
             (|hello| hello.advertise = String::new(), "the advertised address is not host:port"),
             (|hello| hello.advertise = "host".to_owned(), "the advertised address is not host:port"),
             (|hello| hello.advertise = "host:0".to_owned(), "the advertised address is not host:port"),
@@ -265,6 +306,33 @@ mod tests {
         let long = refused(|theirs| theirs.cluster = "\u{1}".repeat(256));
         assert!(long.len() < 200, "{long}");
         assert_eq!(greeting().agrees_with(&changed(|theirs| theirs.node = NodeId::from_seed(2))), Ok(()));
+    }
+
+    /// A greeting of a node whose versions are made of one time and which holds those of others against another one.
+    fn at(version_ms: u64, latest_ms: u64) -> Greeting {
+        changed(|greeting| (greeting.version_ms, greeting.latest_ms) = (version_ms, latest_ms))
+    }
+
+    #[test]
+    fn clocks_that_are_more_than_a_day_apart_are_a_reason_for_both() {
+        let (here, there) = (at(NOW, NOW), at(NOW + 2 * DAY_MS - 1, NOW + 2 * DAY_MS - 1));
+        assert_eq!(
+            here.agrees_with(&there).unwrap_err().to_string(),
+            "has a clock 2 days ahead of this node's, and 24 h are allowed: set the one that is wrong and start its node again"
+        );
+        let behind = there.agrees_with(&here).unwrap_err().to_string();
+        assert!(behind.starts_with("has a clock 2 days behind this node's, and 24 h are allowed"), "{behind}");
+        let hours = here.agrees_with(&at(NOW + DAY_MS + 1, NOW + DAY_MS + 1)).unwrap_err().to_string();
+        assert!(hours.starts_with("has a clock 24 h ahead"), "{hours}");
+        assert_eq!(here.agrees_with(&at(NOW + DAY_MS, NOW + DAY_MS)), Ok(()));
+        let (first, last) = (at(0, 0), at(LAST_MS, LAST_MS));
+        assert!(first.agrees_with(&last).is_err() && last.agrees_with(&first).is_err());
+    }
+
+    #[test]
+    fn a_node_whose_versions_lag_behind_and_whose_clock_is_right_is_met() {
+        let (slept, usual) = (at(NOW - 9 * DAY_MS, NOW), at(NOW, NOW));
+        assert_eq!((slept.agrees_with(&usual), usual.agrees_with(&slept)), (Ok(()), Ok(())));
     }
 
     #[test]

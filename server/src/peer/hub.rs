@@ -87,7 +87,11 @@ impl Hub {
 
     /// Forgets a session, and says so if it had been said that it is up.
     async fn bury(&self, tie: &Tie) {
-        if self.core.registry.remove(tie).is_some_and(|held| held.up) {
+        let Some(held) = self.core.registry.remove(tie) else { return };
+        if tie.is_over_for_nonsense() {
+            self.core.pause(tie);
+        }
+        if held.up {
             let why = tie.why().map_or_else(String::new, |why| why.to_string());
             self.tell(PeerEvent::Down { session: tie.id, peer: tie.peer, why }).await;
         }

@@ -75,6 +75,8 @@ pub(super) enum Silence {
     ProofRefused,
     /// The acceptor has another session with the dialler, and that one stays.
     Superseded,
+    /// The acceptor did not understand what the dialler said lately, and waits before it meets it again.
+    Paused,
     /// The stream ended or broke, or something came that does not belong there.
     Broken(String),
 }
@@ -130,6 +132,7 @@ impl Line {
         let status = match why {
             Silence::ProofRefused => Status::permission_denied("the proof of the cluster secret is wrong"),
             Silence::Superseded => Status::already_exists("another session stays"),
+            Silence::Paused => Status::failed_precondition("too soon after what was said lately"),
             Silence::Broken(why) => Status::invalid_argument(why),
         };
         // Whoever has left need not be told.
@@ -153,11 +156,13 @@ impl Line {
         let (deliver, receive) = mpsc::channel(purpose.depth());
         let (tie, hub) = (tie.clone(), hub.clone());
         tokio::spawn(async move {
-            let why = tokio::select! {
-                why = carry(purpose, heard, deliver) => why,
-                () = tie.ended().wait() => String::new(),
-            };
-            tie.end(&why);
+            tokio::select! {
+                over = carry(purpose, heard, deliver) => match over {
+                    Over::Gone(why) => tie.end(&why),
+                    Over::Nonsense(why) => tie.end_for_nonsense(&why),
+                },
+                () = tie.ended().wait() => {}
+            }
             drop(channel);
             // The hub is gone only when the whole node is.
             let _ = hub.send(Notice::Ended(tie)).await;
@@ -180,23 +185,31 @@ impl Stream for Packets {
     }
 }
 
+/// Why no frames come any more.
+enum Over {
+    /// One of the sides is gone, or what is between them broke.
+    Gone(String),
+    /// The peer sent what no peer sends.
+    Nonsense(String),
+}
+
 /// Hands frames on as they come, and says why that ended.
-async fn carry(purpose: Purpose, mut heard: Streaming<Packet>, deliver: Sender<Frame>) -> String {
+async fn carry(purpose: Purpose, mut heard: Streaming<Packet>, deliver: Sender<Frame>) -> Over {
     loop {
         let packet = tokio::select! {
             packet = heard.message() => packet,
-            () = deliver.closed() => return format!("this side let go of the {purpose} stream"),
+            () = deliver.closed() => return Over::Gone(format!("this side let go of the {purpose} stream")),
         };
         let frame = match packet {
             Ok(Some(packet)) => packet.body,
-            Ok(None) => return format!("the peer closed the {purpose} stream"),
-            Err(status) => return format!("the {purpose} stream broke: {}", told(&status)),
+            Ok(None) => return Over::Gone(format!("the peer closed the {purpose} stream")),
+            Err(status) => return Over::Gone(format!("the {purpose} stream broke: {}", told(&status))),
         };
         let Some(frame) = frame.and_then(incoming) else {
-            return format!("the peer sent something on the {purpose} stream that is no frame");
+            return Over::Nonsense(format!("the peer sent something on the {purpose} stream that is no frame"));
         };
         if deliver.send(frame).await.is_err() {
-            return format!("this side let go of the {purpose} stream");
+            return Over::Gone(format!("this side let go of the {purpose} stream"));
         }
     }
 }
@@ -227,6 +240,7 @@ fn silence(status: Status) -> Silence {
     match status.code() {
         Code::PermissionDenied => Silence::ProofRefused,
         Code::AlreadyExists => Silence::Superseded,
+        Code::FailedPrecondition => Silence::Paused,
         _ => Silence::Broken(told(&status)),
     }
 }

@@ -19,6 +19,8 @@
 //!   both know (`rank`); the other goes without an event, or with a `Down` before the new `Up`.
 //! * **One boot per identity.** While a session with one boot of a node is up another boot under the same identity is
 //!   turned away and told why, so that a copied identity never cuts off the node that is at work.
+//! * **Clocks agree within a day.** A node whose versions others would not take in is told so before there is a session.
+//! * **Nonsense is no reason to hurry.** Who said what no peer says is met again after a pause (`pauses`).
 //! * **A session ends as a whole.** The first stream that ends takes the others with it, whoever began (`tie`). Its
 //!   sockets are cut below HTTP/2 (`socket`), so a peer that reads nothing cannot hold them.
 //! * **Everything is bounded.** Queues are short and full ones stop reading, so a slow reader's bytes wait at the
@@ -37,8 +39,11 @@ mod core;
 mod dial;
 mod greet;
 mod greeting;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod hub;
 mod line;
+mod pauses;
 mod port;
 mod proof;
 mod rank;
@@ -57,6 +62,7 @@ mod wire {
 
 use std::{
     io,
+    net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -71,7 +77,7 @@ pub use self::{
     refusal::Refusal,
     session::{Frame, Half, PAYLOAD_LIMIT_BYTES, PeerEvent, RawLink, Session, SessionId},
 };
-use crate::config::Secret;
+use crate::{clock::Clock, config::Secret, listeners::is_private};
 
 /// What a node says of itself to others, and what they must agree to.
 #[derive(Clone, Debug)]
@@ -89,6 +95,16 @@ pub struct PeeringConfig {
     pub descriptor: Vec<u8>,
     /// `host:port` where others reach this node's peer port.
     pub advertise: String,
+    /// Whether without a secret only loopback and private addresses are heard.
+    pub is_protected: bool,
+}
+
+impl PeeringConfig {
+    /// Whether who comes from this address may say who it is. Who knows the secret may come from anywhere; without one
+    /// anybody could join the ring, so then only the networks that the internet does not route to are heard.
+    fn hears(&self, address: IpAddr) -> bool {
+        self.secret.is_some() || !self.is_protected || is_private(address)
+    }
 }
 
 /// The transport of this node. It stops when the last handle is dropped: connections close, sessions end, and no
@@ -105,6 +121,7 @@ impl Peering {
     /// Must be called within a runtime of tokio. A queue of events that is full delays all news of sessions.
     pub fn start(
         config: PeeringConfig,
+        clock: Arc<dyn Clock>,
         listener: TcpListener,
         raw_links: mpsc::Sender<RawLink>,
         events: mpsc::Sender<PeerEvent>,
@@ -114,7 +131,9 @@ impl Peering {
         let core = Arc::new(Core {
             config,
             boot: proof::drawn()?,
+            clock,
             registry: Default::default(),
+            pauses: Default::default(),
             events: events.clone(),
             raw_links,
             dialling: Default::default(),
@@ -142,6 +161,13 @@ impl Peering {
     pub fn close(&self, session: SessionId, reason: &str) {
         if let Some(tie) = self.core.registry.numbered(session) {
             tie.end(reason);
+        }
+    }
+
+    /// Ends a session in which the peer said what no peer says. This boot of it is not met again at once.
+    pub fn close_for_nonsense(&self, session: SessionId, reason: &str) {
+        if let Some(tie) = self.core.registry.numbered(session) {
+            tie.end_for_nonsense(reason);
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
     raw_link,
     socket::{FIRST_BYTES, Socket},
 };
+use crate::logging::Seldom;
 
 /// How many connections may be unproved at a time.
 pub(super) const STRANGERS: usize = 256;
@@ -44,25 +45,35 @@ pub(super) async fn listen(core: Arc<Core>, listener: TcpListener) {
     let (sockets, accepted) = mpsc::channel(16);
     core.spawn(accept::serve(core.clone(), accepted));
     let places = Arc::new(Semaphore::new(STRANGERS));
-    // A stranger who comes again and again must not fill the log: one line until there is room again.
-    let mut was_full = false;
+    let (mut says_full, mut says_foreign, mut says_failed) = (Seldom::new(), Seldom::new(), Seldom::new());
     loop {
         match listener.accept().await {
+            Ok((_, address)) if !core.config.hears(address.ip()) => {
+                if let Some(unsaid) = says_foreign.may() {
+                    tracing::warn!(
+                        unsaid,
+                        "{address} is refused, and others like it: without --cluster-secret only loopback and private \
+                         addresses are heard, unless --protected-mode is no"
+                    );
+                }
+            }
             Ok((stream, address)) => {
                 let Ok(permit) = places.clone().try_acquire_owned() else {
-                    if !std::mem::replace(&mut was_full, true) {
+                    if let Some(unsaid) = says_full.may() {
                         tracing::warn!(
-                            "closes connections from now on, first {address}: {STRANGERS} others have not proved themselves"
+                            unsaid,
+                            "closes connections, as that from {address}: {STRANGERS} others have not proved themselves"
                         );
                     }
                     continue;
                 };
-                was_full = false;
                 let (shared, sockets) = (core.clone(), sockets.clone());
                 core.spawn(async move { admit(shared, stream, address, permit, sockets).await });
             }
             Err(error) => {
-                tracing::warn!("the peer port cannot accept: {error}");
+                if let Some(unsaid) = says_failed.may() {
+                    tracing::warn!(unsaid, "the peer port cannot accept: {error}");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

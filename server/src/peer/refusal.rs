@@ -2,6 +2,19 @@
 
 use ring::id::{Incarnation, NodeId};
 
+/// Versions go on from the clock at the start of a node, so that setting it is not all there is to do.
+const HOW_CLOCKS_MEET: &str = "and 24 h are allowed: set the one that is wrong and start its node again";
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// A time of a day or more, for people: rounded, so that it reads the same at every attempt.
+fn apart(by_ms: u64) -> String {
+    match by_ms.saturating_add(HOUR_MS / 2) / HOUR_MS {
+        hours @ 0..48 => format!("{hours} h"),
+        hours => format!("{} days", (hours + 12) / 24),
+    }
+}
+
 /// Why a peer is refused. The text completes a sentence that begins with "peer at host:port".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
@@ -72,10 +85,35 @@ pub enum Refusal {
         /// The identity.
         node: NodeId,
     },
+    /// Its versions are so far ahead of this node's clock that this node would not take them in.
+    #[error("has a clock {} ahead of this node's, {HOW_CLOCKS_MEET}", apart(*by_ms))]
+    ClockAhead {
+        /// By so much.
+        by_ms: u64,
+    },
+    /// This node's versions are so far ahead of its clock that it would not take them in.
+    #[error("has a clock {} behind this node's, {HOW_CLOCKS_MEET}", apart(*by_ms))]
+    ClockBehind {
+        /// By so much.
+        by_ms: u64,
+    },
+    /// It said what no peer says a moment ago.
+    #[error("said what no peer says, and is met again after a pause")]
+    PausedHere,
+    /// The same, seen from the other side.
+    #[error("did not understand what this node said, and meets it again after a pause")]
+    PausedThere,
     /// This node dialled itself.
     #[error("is this node itself")]
     Ourselves,
     /// It sent something that this version of the protocol never sends.
     #[error("broke the peer protocol: {0}")]
     Malformed(&'static str),
+}
+
+impl Refusal {
+    /// Whether only the clocks keep the two nodes apart.
+    pub const fn is_about_clocks(&self) -> bool {
+        matches!(self, Refusal::ClockAhead { .. } | Refusal::ClockBehind { .. })
+    }
 }

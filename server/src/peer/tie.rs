@@ -1,6 +1,12 @@
 //! What holds the parts of one session together, and the list of the sessions there are.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use ring::id::{Incarnation, NodeId};
@@ -29,6 +35,8 @@ pub(super) struct Tie {
     pub(super) dialled: Option<String>,
     /// Why it is over, once it is.
     why: watch::Sender<Option<Arc<str>>>,
+    /// It is over because the peer said what no peer says.
+    nonsense: AtomicBool,
     /// Where the acceptor's lane and bulk streams are waited for.
     seats: [Mutex<Option<oneshot::Sender<Line>>>; 2],
 }
@@ -68,6 +76,7 @@ impl Tie {
             address: with.address,
             dialled: with.dialled,
             why: watch::Sender::new(None),
+            nonsense: AtomicBool::new(false),
             seats: [Mutex::new(None), Mutex::new(None)],
         }
     }
@@ -79,6 +88,17 @@ impl Tie {
             told.get_or_insert_with(|| why.into());
             first
         });
+    }
+
+    /// Ends it because the peer said what no peer says.
+    pub(super) fn end_for_nonsense(&self, why: &str) {
+        self.nonsense.store(true, Ordering::Release);
+        self.end(why);
+    }
+
+    /// Whether it was ended so.
+    pub(super) fn is_over_for_nonsense(&self) -> bool {
+        self.nonsense.load(Ordering::Acquire)
     }
 
     /// Why it is over, if it is.

@@ -151,6 +151,15 @@ impl Acks {
         ticket.sent_to.iter().filter(has).count()
     }
 
+    /// Waits until so many peers have acknowledged a write, whether that can be foreseen or not, as `WAIT` does: a node
+    /// that joins may have it one day.
+    pub async fn acknowledged(&self, ticket: &Ticket, wanted: usize) {
+        self.reached(ticket, wanted).await;
+        // Nobody is hurried any more: those who can have been asked.
+        let mut changes = self.shards[usize::from(ticket.shard)].subscribe();
+        while self.count(ticket) < wanted && changes.changed().await.is_ok() {}
+    }
+
     /// Waits until so many peers have acknowledged a write, or so many cannot any more because their sessions are over.
     /// Peers that keep silent are waited for without end: bound it by a time-out. [`Acks::count`] then says how many
     /// have acknowledged.

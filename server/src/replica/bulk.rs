@@ -26,7 +26,7 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use super::{Report, Reports};
+use super::{End, Report, Reports};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
@@ -94,14 +94,14 @@ impl Bulk {
         let answers = Answers { bulk: self.clone(), to: half.send.clone(), urgents };
         let why = tokio::select! {
             why = self.clone().receive(half.receive, Queues { usual, urgent }, fetches) => why,
-            _ = answers.run(usuals) => CLOSED.to_owned(),
+            _ = answers.run(usuals) => CLOSED,
             why = pass_on(ask, half.send) => why,
         };
         // A control task that is gone has no use for it.
-        let _ = self.reports.send(Report::Broken(self.session, why)).await;
+        let _ = self.reports.send(Report::Over(self.session, why)).await;
     }
 
-    async fn receive(self, mut from: mpsc::Receiver<Frame>, queues: Queues, fetches: Fetches) -> String {
+    async fn receive(self, mut from: mpsc::Receiver<Frame>, queues: Queues, fetches: Fetches) -> End {
         while let Some(frame) = from.recv().await {
             let done = match frame.kind {
                 REQUEST | URGENT => Reader::new(&frame.payload).slot().and_then(|slot| {
@@ -121,10 +121,10 @@ impl Bulk {
                     // If the control task is gone the node ends.
                     let _ = self.reports.send(report).await;
                 }
-                Err(error) => return error.to_string(),
+                Err(error) => return error.into(),
             }
         }
-        CLOSED.to_owned()
+        CLOSED
     }
 
     fn install(&self, fetch: FetchId, fetches: &Fetches) -> Result<Option<(FetchId, Option<Joined>)>, Malformed> {
@@ -226,15 +226,15 @@ impl Answers {
 /// The stream is gone.
 struct Closed;
 
-const CLOSED: &str = "the bulk stream is closed";
+const CLOSED: End = End::Closed("the bulk stream is closed");
 
-async fn pass_on(mut ask: mpsc::UnboundedReceiver<Frame>, to: mpsc::Sender<Frame>) -> String {
+async fn pass_on(mut ask: mpsc::UnboundedReceiver<Frame>, to: mpsc::Sender<Frame>) -> End {
     while let Some(frame) = ask.recv().await {
         if to.send(frame).await.is_err() {
             break;
         }
     }
-    CLOSED.to_owned()
+    CLOSED
 }
 
 impl Fetches {

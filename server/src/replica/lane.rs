@@ -37,7 +37,7 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Report, Reports, acks::Acks};
+use super::{End, Report, Reports, acks::Acks};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
@@ -131,7 +131,7 @@ impl Lane {
             why = self.clone().receive(half.receive, half.send, unacknowledged) => why,
         };
         // A control task that is gone has no use for it.
-        let _ = self.reports.send(Report::Broken(self.session, why)).await;
+        let _ = self.reports.send(Report::Over(self.session, why)).await;
     }
 
     async fn send(
@@ -140,7 +140,7 @@ impl Lane {
         to: mpsc::Sender<Frame>,
         unacknowledged: &Unacknowledged,
         wake: Arc<Notify>,
-    ) -> String {
+    ) -> End {
         let mut number = 0;
         loop {
             let mut batch = match self.store.drain(lane, BATCH_BYTES) {
@@ -152,7 +152,7 @@ impl Lane {
                 Drained::Closed => {
                     // Whoever sends now may have been meant by what woke this one.
                     wake.notify_one();
-                    return "the session is over".to_owned();
+                    return End::Closed("the session is over");
                 }
             };
             number += 1;
@@ -163,7 +163,7 @@ impl Lane {
             while let Some(payload) = pieces.next() {
                 let id = if pieces.peek().is_none() { number } else { 0 };
                 if to.send(Frame { kind, id, payload }).await.is_err() {
-                    return "the lane is closed".to_owned();
+                    return End::Closed("the lane is closed");
                 }
             }
             if !is_full {
@@ -180,7 +180,7 @@ impl Lane {
         mut from: mpsc::Receiver<Frame>,
         to: mpsc::Sender<Frame>,
         unacknowledged: &Unacknowledged,
-    ) -> String {
+    ) -> End {
         let mut incoming = Incoming {
             lane: self,
             pending: BytesMut::new(),
@@ -194,21 +194,23 @@ impl Lane {
         loop {
             let answered = tokio::select! {
                 frame = from.recv() => match frame {
-                    None => return "the lane is closed".to_owned(),
+                    None => return End::Closed("the lane is closed"),
                     Some(Frame { kind: kind @ (DATA | URGENT), id, payload }) => {
                         incoming.data(id, &payload).await.map(|()| kind == URGENT && id != 0)
                     }
                     Some(Frame { kind: ACK, id, payload }) => {
                         incoming.acknowledged(id, &payload, unacknowledged).map(|()| false)
                     }
-                    Some(Frame { kind, .. }) => return format!("the peer sent a frame of unknown kind {kind}"),
+                    Some(Frame { kind, .. }) => {
+                        return End::Nonsense(format!("the peer sent a frame of unknown kind {kind}"));
+                    }
                 },
                 _ = gathered.tick(), if incoming.acknowledged < incoming.taken_in => Ok(true),
                 _ = recheck.tick(), if !incoming.not_counting.is_empty() => Ok(incoming.recheck()),
             };
             let is_due = match answered {
                 Ok(is_due) => is_due,
-                Err(error) => return error.to_string(),
+                Err(error) => return error.into(),
             };
             if !is_due {
                 continue;
@@ -216,10 +218,10 @@ impl Lane {
             let acknowledgement = incoming.acknowledgement();
             // Asked after the copies were: if one counts because what it misses was given up, this says so.
             if incoming.lane.is_over.load(Ordering::Acquire) {
-                return "the session is over".to_owned();
+                return End::Closed("the session is over");
             }
             if to.send(acknowledgement).await.is_err() {
-                return "the lane is closed".to_owned();
+                return End::Closed("the lane is closed");
             }
         }
     }

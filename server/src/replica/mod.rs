@@ -10,7 +10,7 @@ pub mod acks;
 pub mod bulk;
 pub mod lane;
 
-use ring::control::Input;
+use ring::{codec::Malformed, control::Input};
 use tokio::sync::mpsc;
 
 use crate::peer::SessionId;
@@ -20,8 +20,23 @@ use crate::peer::SessionId;
 pub enum Report {
     /// Something for the control machine.
     Input(Input),
-    /// A stream of the session is broken, or the peer says what no peer says.
-    Broken(SessionId, String),
+    /// A stream of the session is over.
+    Over(SessionId, End),
+}
+
+/// Why a stream is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It or its session ended.
+    Closed(&'static str),
+    /// The peer says what no peer says.
+    Nonsense(String),
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> End {
+        End::Nonsense(malformed.to_string())
+    }
 }
 
 /// Where reports go. Bounded by what is under way: a slot reports a gap once per effect that does not fit, and the

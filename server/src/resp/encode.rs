@@ -54,7 +54,8 @@ impl Output {
             Reply::Set(elements) => self.elements(either(protocol, b'*', b'~'), elements, protocol),
             Reply::Push(elements) => self.elements(either(protocol, b'*', b'>'), elements, protocol),
             Reply::Map(pairs) => self.pairs(pairs, protocol),
-            Reply::Encoded(bytes) if bytes.len() >= SHARED_BYTES => self.push_shared(bytes),
+            // An error is copied, however long: whoever counts errors looks at what was written last.
+            Reply::Encoded(bytes) if bytes.len() >= SHARED_BYTES && bytes[0] != b'-' => self.push_shared(bytes),
             Reply::Encoded(bytes) => self.tail().extend_from_slice(&bytes),
         }
     }

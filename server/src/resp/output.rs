@@ -48,6 +48,17 @@ impl Output {
         &mut self.tail
     }
 
+    /// Where the next small reply begins, for [`Output::since`].
+    #[inline]
+    pub(crate) fn mark(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// What was written since a mark, if that is small replies and errors alone.
+    pub(crate) fn since(&self, mark: usize) -> &[u8] {
+        self.tail.get(mark..).unwrap_or_default()
+    }
+
     /// Appends bytes by reference.
     pub(super) fn push_shared(&mut self, bytes: Bytes) {
         self.close_tail();
@@ -94,6 +105,12 @@ impl Output {
         if self.tail.capacity() == 0 {
             std::mem::swap(&mut self.tail, buffer);
         }
+    }
+
+    /// Whether it has a buffer, however little is in it.
+    #[inline]
+    pub(crate) fn has_buffer(&self) -> bool {
+        self.tail.capacity() > 0
     }
 
     /// Gives its buffer back. For an output of which everything is sent.
@@ -146,6 +163,12 @@ impl Output {
     /// The memory that it holds. Large values belong to the store and count as long as they wait here.
     pub fn memory_bytes(&self) -> usize {
         self.waiting + self.tail.capacity()
+    }
+
+    /// How many pieces stand before the run that small replies are written to, and how many bytes are in that.
+    #[inline]
+    pub fn shape(&self) -> (usize, usize) {
+        (self.front.len(), self.tail.len() - if self.front.is_empty() { self.sent } else { 0 })
     }
 
     fn close_tail(&mut self) {

@@ -63,6 +63,30 @@ impl Reply<'_> {
         Reply::Error(Cow::Borrowed(text))
     }
 
+    /// An error that names something that the client sent, byte by byte as it sent it, as Redis does: up to a zero byte,
+    /// where C ends a text, and with spaces for line breaks but none for those at its end.
+    pub fn error_about(before: &str, argument: &[u8], after: &str) -> Reply<'static> {
+        let argument = argument.split(|&byte| byte == 0).next().unwrap_or_default();
+        Reply::error_of(&[before.as_bytes(), argument, after.as_bytes()].concat())
+    }
+
+    /// An error of these bytes, with spaces for line breaks but none for those at its end.
+    pub fn error_of(text: &[u8]) -> Reply<'static> {
+        let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let end = text.iter().rposition(|byte| !is_break(byte)).map_or(0, |last| last + 1);
+        let line = text[..end].iter().map(|byte| if is_break(byte) { b' ' } else { *byte });
+        Reply::Encoded([b'-'].into_iter().chain(line).chain(*b"\r\n").collect())
+    }
+
+    /// The error, if it is one; else the reply.
+    pub(crate) fn into_error(self) -> Result<Reply<'static>, Self> {
+        match self {
+            Reply::Error(text) => Ok(Reply::Error(text)),
+            Reply::Encoded(bytes) if bytes.first() == Some(&b'-') => Ok(Reply::Encoded(bytes)),
+            other => Err(other),
+        }
+    }
+
     /// Whether the command failed.
     pub fn is_error(&self) -> bool {
         match self {
@@ -70,5 +94,19 @@ impl Reply<'_> {
             Reply::Encoded(bytes) => bytes.first() == Some(&b'-'),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_came_byte_by_byte() {
+        let reply = Reply::error_about("ERR no '", b"a\xFF\r\nb\0c", "' here");
+        assert!(reply.is_error());
+        assert_eq!(reply, Reply::Encoded(Bytes::from_static(b"-ERR no 'a\xFF  b' here\r\n")));
+        assert_eq!(Reply::error_about("ERR no ", b"a\r\n\n", ""), Reply::Encoded(Bytes::from_static(b"-ERR no a\r\n")));
+        assert!(reply.into_error().is_ok() && Reply::OK.into_error().is_err());
     }
 }

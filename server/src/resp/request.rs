@@ -42,6 +42,14 @@ impl<'a> Request<'a> {
         self.spans[at]
     }
 
+    /// How far it reaches in the buffer, from the name to the last argument, in bytes. Takes constant time.
+    pub fn extent(&self) -> usize {
+        match self.spans {
+            [first, .., last] => (last.end - first.start) as usize,
+            _ => 0,
+        }
+    }
+
     /// A copy that outlives the buffer.
     pub fn to_owned(&self) -> OwnedRequest {
         OwnedRequest::new(self.args_from(0))

@@ -15,10 +15,11 @@
 //! body of a string is not looked at all. Places are counted from the first byte of the request, so the buffer may
 //! move and may lose the requests before it.
 //!
-//! Limits are checked on the header of a thing, before a byte of it is kept. Texts and limits are those of Redis'
-//! `networking.c` (`processMultibulkBuffer`, `processInlineBuffer`), which also does not look at the two bytes behind
-//! a line's `\r` and behind a string: they are skipped, whatever they are. One difference: an array has at most
-//! 1,048,576 elements, as up to Redis 6; later versions take 2,147,483,647.
+//! Limits are checked on the header of a thing, before a byte of it is kept. Texts, limits and the order in which things
+//! are looked at are those of Valkey's `networking.c` (`processMultibulkBuffer`, `processInlineBuffer`): a header's first
+//! byte, then its end, then its number; behind a string the two bytes of its end, once both have come. A header that
+//! announces two thousand million arguments takes no memory: places are kept as arguments come, and none comes in fewer
+//! than six bytes.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -47,7 +48,7 @@ impl Limits {
 
     /// Redis' limits with this `proto-max-bulk-len`.
     pub const fn new(max_bulk_bytes: u32, unauthenticated: bool) -> Limits {
-        Limits { max_args: 1 << 20, max_bulk_bytes, max_request_bytes: 1 << 30, unauthenticated }
+        Limits { max_args: i32::MAX as u32, max_bulk_bytes, max_request_bytes: 1 << 30, unauthenticated }
     }
 }
 
@@ -79,11 +80,25 @@ pub enum Scanned {
 /// The client broke the protocol: it is told why, and the connection ends, since where the next request would begin
 /// is not known.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ProtocolError(pub Cow<'static, str>);
+pub struct ProtocolError(pub Cow<'static, [u8]>);
 
 impl ProtocolError {
+    const TOO_LONG: &'static str = "Protocol error: request is larger than the query buffer limit";
+    const NO_END: ProtocolError = ProtocolError::new("Protocol error: invalid CRLF in request");
+
     const fn new(text: &'static str) -> ProtocolError {
-        ProtocolError(Cow::Borrowed(text))
+        ProtocolError(Cow::Borrowed(text.as_bytes()))
+    }
+
+    #[cold]
+    fn unexpected(wanted: u8, mark: u8) -> ProtocolError {
+        // As it came, whatever byte it is.
+        ProtocolError(Cow::Owned([b"Protocol error: expected '", &[wanted][..], b"', got '", &[mark], b"'"].concat()))
+    }
+
+    /// Whether nothing is wrong with the request but its length.
+    pub fn is_too_long(&self) -> bool {
+        *self.0 == *ProtocolError::TOO_LONG.as_bytes()
     }
 }
 
@@ -126,7 +141,7 @@ impl Scanner {
 
     fn array(&mut self, bytes: &[u8], spans: &mut Vec<Span>, limits: &Limits) -> Result<Scanned, ProtocolError> {
         if self.position == 0 {
-            let Some(line) = self.line(bytes, "Protocol error: too big mbulk count string")? else {
+            let Some(line) = self.line(bytes, b'*', "Protocol error: too big mbulk count string")? else {
                 return Ok(Scanned::Partial { missing: 1 });
             };
             self.missing_args = array_length(&bytes[line], limits)?;
@@ -152,13 +167,12 @@ impl Scanner {
         let length = match self.bulk {
             Some(length) => length,
             None => {
-                let start = self.position;
-                let Some(line) = self.line(bytes, "Protocol error: too big bulk count string")? else {
+                let Some(line) = self.line(bytes, b'$', "Protocol error: too big bulk count string")? else {
                     return Ok(Some(1));
                 };
-                let length = bulk_length(bytes[start], &bytes[line], limits)?;
+                let length = bulk_length(&bytes[line], limits)?;
                 if self.position + length as usize > limits.max_request_bytes {
-                    return Err(ProtocolError::new("Protocol error: request is larger than the query buffer limit"));
+                    return Err(ProtocolError::new(ProtocolError::TOO_LONG));
                 }
                 *self.bulk.insert(length)
             }
@@ -166,6 +180,9 @@ impl Scanner {
         let end = self.position + length as usize;
         if bytes.len() < end + 2 {
             return Ok(Some(end + 2 - bytes.len()));
+        }
+        if bytes[end..end + 2] != *b"\r\n" {
+            return Err(ProtocolError::NO_END);
         }
         // Positions fit: a request is at most `max_request_bytes`, far below 4 GiB, and its last argument is checked.
         spans.push(Span { start: self.position as u32, end: end as u32 });
@@ -175,9 +192,9 @@ impl Scanner {
         Ok(None)
     }
 
-    /// The line that begins here, without its mark and its end, if the end has come; goes on behind it.
+    /// The line that begins here with this mark, without it and its end, if the end has come; goes on behind it.
     #[inline]
-    fn line(&mut self, bytes: &[u8], too_long: &'static str) -> Result<Option<Range<usize>>, ProtocolError> {
+    fn line(&mut self, bytes: &[u8], mark: u8, too_long: &'static str) -> Result<Option<Range<usize>>, ProtocolError> {
         let from = self.searched.max(self.position);
         let end = match short_line_end(&bytes[from..]).or_else(|| memchr(b'\r', &bytes[from..])) {
             Some(at) => from + at,
@@ -191,7 +208,13 @@ impl Scanner {
             self.searched = end;
             return Ok(None);
         }
-        let line = self.position.min(end) + 1..end.max(self.position + 1);
+        if bytes[self.position] != mark {
+            return Err(ProtocolError::unexpected(mark, bytes[self.position]));
+        }
+        if bytes[end + 1] != b'\n' {
+            return Err(ProtocolError::NO_END);
+        }
+        let line = self.position + 1..end;
         self.position = end + 2;
         self.searched = self.position;
         Ok(Some(line))
@@ -238,11 +261,7 @@ fn array_length(text: &[u8], limits: &Limits) -> Result<u32, ProtocolError> {
     Ok(length.max(0) as u32)
 }
 
-fn bulk_length(mark: u8, text: &[u8], limits: &Limits) -> Result<u32, ProtocolError> {
-    if mark != b'$' {
-        let text = format!("Protocol error: expected '$', got '{}'", char::from(mark));
-        return Err(ProtocolError(Cow::Owned(text)));
-    }
+fn bulk_length(text: &[u8], limits: &Limits) -> Result<u32, ProtocolError> {
     let valid = |length: &i64| (0..=i64::from(limits.max_bulk_bytes)).contains(length);
     let Some(length) = parse_length(text).filter(valid) else {
         return Err(ProtocolError::new("Protocol error: invalid bulk length"));

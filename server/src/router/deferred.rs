@@ -3,13 +3,12 @@
 use ring::slot::Slot;
 
 use super::{
-    NOT_SERVED, Router,
+    Call, NOT_SERVED, Router,
     split::{Gathering, Keyed},
 };
 use crate::{
-    command::Command,
     forward::{Outcome, Terms, Work, pursue},
-    resp::{Output, Protocol, Reply, Request},
+    resp::{Output, Protocol, Reply},
     store::Ticket,
 };
 
@@ -21,7 +20,7 @@ const FULL_BYTES: usize = 4 << 20;
 /// Or when there are so many of them.
 const FULL_REQUESTS: usize = 16 << 10;
 
-const LOST: Reply<'static> = Reply::error(
+pub(super) const LOST: Reply<'static> = Reply::error(
     "INDETERMINATE the node that executed the command was lost before it answered; it may or may not have taken effect",
 );
 
@@ -48,6 +47,11 @@ impl Deferred {
         self.waiting.is_empty()
     }
 
+    /// How many bytes the requests take.
+    pub fn bytes(&self) -> usize {
+        self.work.len()
+    }
+
     /// Whether no more should be added.
     pub fn is_full(&self) -> bool {
         self.work.len() >= FULL_BYTES || self.waiting.len() >= FULL_REQUESTS
@@ -59,20 +63,14 @@ impl Deferred {
         !self.waiting.is_empty() && self.work.may_touch(slot)
     }
 
-    pub(super) fn defer(&mut self, slot: Slot, command: &'static Command, request: &Request<'_>, protocol: Protocol) {
-        let number = self.part(slot, command, request, protocol);
+    pub(super) fn defer(&mut self, slot: Slot, call: &Call<'_>) {
+        let number = self.part(slot, call);
         self.waiting.push(Waiting::One(number));
     }
 
     /// One part of a request; [`Deferred::parts`] follows.
-    pub(super) fn part(
-        &mut self,
-        slot: Slot,
-        command: &'static Command,
-        request: &Request<'_>,
-        protocol: Protocol,
-    ) -> usize {
-        self.work.push(slot, command, protocol, request.args_from(0))
+    pub(super) fn part(&mut self, slot: Slot, call: &Call<'_>) -> usize {
+        self.work.push(slot, call.command, call.mode, call.request.args_from(0))
     }
 
     pub(super) fn parts(&mut self, gathering: Gathering, parts: Vec<(usize, Vec<Keyed>)>, since_us: u64) {
@@ -110,7 +108,8 @@ impl Deferred {
     }
 }
 
-async fn reply_of(router: &Router, work: &mut Work, number: usize) -> Reply<'static> {
+/// The reply to one of the works, when what it wrote is acknowledged.
+pub(super) async fn reply_of(router: &Router, work: &mut Work, number: usize) -> Reply<'static> {
     match work.items[number].outcome.take() {
         Some(Outcome::Replied(bytes)) => Reply::Encoded(bytes),
         Some(Outcome::Written { reply, ticket, since_us }) => {

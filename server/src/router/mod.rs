@@ -1,7 +1,7 @@
 //! The cluster as one keyspace: which requests run, and where.
 //!
 //! ```text
-//!  request ─► table ─► arity, AUTH ─┬─ keys of one slot ──┬───────► here: the slot's lock, the command, the reply
+//!  request ─► table ─► AUTH, arity ─┬─ keys of one slot ──┬───────► here: the slot's lock, the command, the reply
 //!                                   │                     └───────► elsewhere: deferred, with the others of its batch
 //!                                   ├─ keys of many slots ────────► one part per slot, replies put together
 //!                                   ├─ the whole keyspace ────────► a walk over the slots of all nodes
@@ -22,6 +22,7 @@ mod cluster;
 mod deferred;
 mod local;
 mod split;
+mod transfer;
 mod wait;
 mod walk;
 
@@ -36,20 +37,22 @@ use smallvec::SmallVec;
 use crate::{
     clients::Clients,
     clock::Clock,
-    command::{Answer, Command, Context, Flags, Keys, Later, OnSlot, Run, Table, unknown_command},
+    command::{Answer, Blocked, Command, Context, Flags, Keys, Later, Run, Table},
     resp::{Output, Reply, Request},
     routes::Where,
     services::{Information, Settings, Statistics},
     session::{Port, Session},
     store::{SlotView, Store},
     topology::Topologies,
+    types::{Database, Name},
+    watch::Watch,
 };
 
 pub use cluster::{Cluster, Redirects};
 pub use deferred::Deferred;
 pub use wait::Written;
 
-pub(crate) use local::Ran;
+pub(crate) use local::{Call, Ran};
 
 /// What the client side of the node is made of.
 #[derive(Clone)]
@@ -66,11 +69,13 @@ pub struct Services {
     pub statistics: Arc<dyn Statistics>,
     /// What clients are told about the cluster.
     pub topology: Arc<Topologies>,
+    /// What took long or was large.
+    pub watch: Arc<Watch>,
 }
 
 /// Where the keys of a request are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+enum Place {
     /// All in this slot.
     One(Slot),
     /// In several slots.
@@ -89,6 +94,8 @@ pub enum Dispatched {
     Deferred,
     /// It is executed behind all that is deferred; the reply will come.
     Later(Later),
+    /// The same, and the wait for it can be ended.
+    Blocked(Box<Blocked>),
 }
 
 /// The cluster as one keyspace.
@@ -127,6 +134,11 @@ impl Router {
         (number ^ number >> 31) >> 16
     }
 
+    /// Connections take up so much more, or less.
+    pub(crate) fn note_client_memory(&self, change: i64) {
+        self.store.note_other_bytes(change);
+    }
+
     /// The commands.
     pub fn table(&self) -> &'static Table {
         self.table
@@ -143,19 +155,19 @@ impl Router {
     }
 
     /// Looks ahead: these requests are about to be executed. Only worth it for several.
-    pub fn prefetch<'r>(&self, requests: impl Iterator<Item = Request<'r>>) {
-        let mut keys = SmallVec::<[(Slot, &[u8]); PREFETCHED_KEYS]>::new();
+    pub fn prefetch<'r>(&self, database: Database, requests: impl Iterator<Item = Request<'r>>) {
+        let mut keys = SmallVec::<[(Slot, Name<'_>); PREFETCHED_KEYS]>::new();
         for request in requests {
             let Some((_, command)) = self.table.find(request.arg(0)) else { continue };
             // A wrong number of arguments is answered when its time comes.
-            let places = command.keys.places(request.len()).filter(|&place| place < request.len());
+            let places = command.keys.places(&request).filter(|&place| place < request.len());
             for key in places.map(|place| request.arg(place)) {
                 if keys.len() == PREFETCHED_KEYS {
                     return self.store.prefetch(&keys);
                 }
                 let slot = Slot::of(key);
                 if self.cluster.routes.of(slot) == Where::Here {
-                    keys.push((slot, key));
+                    keys.push((slot, database.name(key)));
                 }
             }
         }
@@ -178,90 +190,110 @@ impl Router {
             out.reply(refusal, session.protocol());
             return Dispatched::Rejected;
         }
+        if let Some(run) = command.run.on_slot() {
+            let call = Call { command, run, request: *request, mode: session.mode(), now_unix_ms };
+            return self.on_slots(session, &call, out, deferred);
+        }
         match command.run {
-            Run::Slot(run) | Run::Split(run, _) if let Place::One(slot) = place(command.keys, request) => {
-                self.on_slot(session, slot, command, run, request, now_unix_ms, out, deferred)
-            }
-            Run::Slot(_) => reject(CROSS_SLOT, session, out),
-            Run::Split(..) if session.port() == Port::Cluster => reject(CROSS_SLOT, session, out),
-            Run::Split(run, gather) => {
-                self.note_writes(session, command, request);
-                self.split(command, run, gather, request, now_unix_ms, session.protocol(), out, deferred)
-            }
             Run::EverySlot(_, gather) => Dispatched::Later(self.walk(session, command, request).every_slot(gather)),
             Run::Scan(_) => Dispatched::Later(self.walk(session, command, request).scan()),
             Run::AnySlot(_) => Dispatched::Later(self.walk(session, command, request).any_slot()),
             Run::Node(run) => {
                 session.client().note_command(number);
-                match run.run(&mut Context { router: self, session }, request) {
+                match run(&mut Context { router: self, session }, request) {
                     Answer::Now(reply) => done(reply, session, out),
                     Answer::Later(later) => Dispatched::Later(later),
+                    Answer::Blocked(blocked) => Dispatched::Blocked(blocked),
+                    Answer::Nothing => Dispatched::Done,
                 }
             }
+            Run::Slot(_)
+            | Run::Split(..)
+            | Run::SplitIf(..)
+            | Run::Transfer(..)
+            | Run::Compare(..)
+            | Run::Container => {
+                // A command that has only subcommands takes two arguments at least, so one was looked for.
+                unreachable!("{} runs on a slot, or does not run", command.name)
+            }
+        }
+    }
+
+    /// A request with keys.
+    #[inline]
+    fn on_slots(
+        self: &Arc<Self>,
+        session: &mut Session,
+        call: &Call<'_>,
+        out: &mut Output,
+        deferred: &mut Deferred,
+    ) -> Dispatched {
+        if let Keys::Counted { check, .. } = call.command.keys
+            && let Err(error) = check(&call.request)
+        {
+            return done(error, session, out);
+        }
+        match place(call.command.keys, &call.request) {
+            Place::One(slot) => self.on_slot(session, slot, call, out, deferred),
+            Place::Many => self.on_many_slots(session, call, out, deferred),
         }
     }
 
     /// Answers a request for a command that there is not. A web page can make a browser send any lines to this port, behind
     /// those of HTTP; so nothing that comes behind them is executed, as in Redis.
-    pub fn refuse_unknown(&self, session: &mut Session, request: &Request<'_>, out: &mut Output) {
+    pub fn refuse_unknown(&self, error: Reply<'_>, session: &mut Session, request: &Request<'_>, out: &mut Output) {
         if ["post", "host:"].iter().any(|name| request.arg(0).eq_ignore_ascii_case(name.as_bytes())) {
             static WARN: Once = Once::new();
             WARN.call_once(|| tracing::warn!("HTTP on a port for clients: such connections are closed"));
             return session.close();
         }
-        out.reply(unknown_command(request), session.protocol());
+        // Whoever has not said who it is learns nothing of the commands that there are.
+        let is_unknown = session.must_authenticate(&*self.services.settings);
+        out.reply(if is_unknown { NOT_AUTHENTICATED } else { error }, session.protocol());
     }
 
     /// A request whose keys are in one slot.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
     fn on_slot(
         &self,
         session: &mut Session,
         slot: Slot,
-        command: &'static Command,
-        run: OnSlot,
-        request: &Request<'_>,
-        now_unix_ms: u64,
+        call: &Call<'_>,
         out: &mut Output,
         deferred: &mut Deferred,
     ) -> Dispatched {
-        let is_write = command.flags.contains(Flags::WRITE);
+        let is_write = call.command.flags.contains(Flags::WRITE);
         if is_write && self.cluster.replicas > 1 {
             self.note_write(session, slot);
         }
         if !self.is_here(slot, deferred) {
             let from_copy = session.is_read_only() && !deferred.may_touch(slot);
-            if from_copy && self.read_copy(slot, command, run, request, now_unix_ms, session.protocol(), out) {
+            if from_copy && self.read_copy(slot, call, out) {
                 return Dispatched::Done;
             }
-            return self.elsewhere(session, slot, command, request, out, deferred);
+            return self.elsewhere(session, slot, call, out, deferred);
         }
         if is_write && self.cluster.write_acks > 1 {
-            return self.write_here(session, slot, command, run, request, now_unix_ms, out, deferred);
+            return self.write_here(session, slot, call, out, deferred);
         }
-        match self.run_here(slot, command, run, request, now_unix_ms, session.protocol(), out) {
+        match self.run_here(slot, call, out) {
             Ran::Done | Ran::Written(_) => Dispatched::Done,
             Ran::Failed => Dispatched::Failed,
-            Ran::NotActing => self.elsewhere(session, slot, command, request, out, deferred),
+            Ran::NotActing => self.elsewhere(session, slot, call, out, deferred),
         }
     }
 
     /// A write that others must have before it is answered.
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
     fn write_here(
         &self,
         session: &Session,
         slot: Slot,
-        command: &'static Command,
-        run: OnSlot,
-        request: &Request<'_>,
-        now_unix_ms: u64,
+        call: &Call<'_>,
         out: &mut Output,
         deferred: &mut Deferred,
     ) -> Dispatched {
         let mut reply = Output::default();
-        let ran = self.run_here(slot, command, run, request, now_unix_ms, session.protocol(), &mut reply);
+        let ran = self.run_here(slot, call, &mut reply);
         if let Ran::Written(ticket) = ran {
             deferred.written(Reply::Encoded(reply.into_bytes()), ticket, self.services.clock.monotonic_us());
             return Dispatched::Deferred;
@@ -269,7 +301,7 @@ impl Router {
         out.append(reply);
         match ran {
             Ran::Failed => Dispatched::Failed,
-            Ran::NotActing => self.elsewhere(session, slot, command, request, out, deferred),
+            Ran::NotActing => self.elsewhere(session, slot, call, out, deferred),
             Ran::Done | Ran::Written(_) => Dispatched::Done,
         }
     }
@@ -280,8 +312,7 @@ impl Router {
         &self,
         session: &Session,
         slot: Slot,
-        command: &'static Command,
-        request: &Request<'_>,
+        call: &Call<'_>,
         out: &mut Output,
         deferred: &mut Deferred,
     ) -> Dispatched {
@@ -291,7 +322,7 @@ impl Router {
         {
             return reject(Reply::Error(format!("MOVED {slot} {address}").into()), session, out);
         }
-        deferred.defer(slot, command, request, session.protocol());
+        deferred.defer(slot, call);
         Dispatched::Deferred
     }
 
@@ -310,7 +341,7 @@ impl Router {
 
     fn note_writes(&self, session: &mut Session, command: &Command, request: &Request<'_>) {
         if self.cluster.replicas > 1 && command.flags.contains(Flags::WRITE) {
-            for place in command.keys.places(request.len()) {
+            for place in command.keys.places(request) {
                 self.note_write(session, Slot::of(request.arg(place)));
             }
         }
@@ -320,31 +351,33 @@ impl Router {
         if self.cluster.replicas > 1 && command.flags.contains(Flags::WRITE) {
             Slot::all().for_each(|slot| self.note_write(session, slot));
         }
-        let (protocol, client) = (session.protocol(), session.client().id());
+        let (mode, client) = (session.mode(), session.client().id());
         let is_local = session.port() == Port::Cluster;
-        walk::Walk { router: self.clone(), command, request: request.to_owned(), protocol, client, is_local }
+        walk::Walk { router: self.clone(), command, request: request.to_owned(), mode, client, is_local }
     }
 
-    /// Why a request is not executed, if it is not: its arity, then AUTH, as Redis has it.
+    /// Why a request is not executed, if it is not: AUTH, then its arity, as Redis has it.
     #[inline]
-    fn refusal(&self, session: &Session, command: &Command, request: &Request<'_>) -> Option<Reply<'static>> {
-        if !command.accepts(request.len()) {
-            return Some(command.wrong_arity());
-        }
+    pub(crate) fn refusal(
+        &self,
+        session: &Session,
+        command: &Command,
+        request: &Request<'_>,
+    ) -> Option<Reply<'static>> {
         let may_run = session.is_authenticated()
             || command.flags.contains(Flags::NO_AUTH)
             || !session.must_authenticate(&*self.services.settings);
         if !may_run {
             return Some(NOT_AUTHENTICATED);
         }
-        None
+        (!command.accepts(request.len())).then(|| command.wrong_arity())
     }
 }
 
 /// Decides which slot a request runs on.
 #[inline]
 fn place(keys: Keys, request: &Request<'_>) -> Place {
-    let mut slots = keys.places(request.len()).map(|place| Slot::of(request.arg(place)));
+    let mut slots = keys.places(request).map(|place| Slot::of(request.arg(place)));
     // A command that is executed on a slot names at least one key: the arity says so.
     let Some(first) = slots.next() else { return Place::Many };
     if slots.all(|slot| slot == first) { Place::One(first) } else { Place::Many }

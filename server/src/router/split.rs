@@ -7,57 +7,74 @@
 //! Parts of slots that are here run at once. The others join the batch's deferred requests, so that all of them
 //! travel together, to every node at the same time.
 
+use std::sync::Arc;
+
 use ring::slot::Slot;
 use smallvec::SmallVec;
 
-use super::{Deferred, Dispatched, Router};
+use super::{CROSS_SLOT, Call, Deferred, Dispatched, Router, reject};
 use crate::{
-    command::{Command, Gather, OnSlot},
-    resp::{Output, Pieces, Protocol, Reply, Request, Span, array_elements},
+    command::{Gather, Keys, Run},
+    resp::{Output, OwnedRequest, Pieces, Protocol, Reply, Request, Span, array_elements},
+    session::{Port, Session},
     store::Ticket,
 };
 
-/// A key: its slot, and its number among the keys of the request.
-pub(super) type Keyed = (Slot, u32);
+/// A key of a request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Keyed {
+    slot: Slot,
+    /// Its number among the keys.
+    number: u32,
+    /// Its place among the arguments.
+    place: u32,
+}
 
 impl Router {
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request; a struct would name them twice")]
-    pub(super) fn split(
-        &self,
-        command: &'static Command,
-        run: OnSlot,
-        gather: Gather,
-        request: &Request<'_>,
-        now_unix_ms: u64,
-        protocol: Protocol,
+    /// A request whose keys are in several slots.
+    pub(super) fn on_many_slots(
+        self: &Arc<Self>,
+        session: &mut Session,
+        call: &Call<'_>,
         out: &mut Output,
         deferred: &mut Deferred,
     ) -> Dispatched {
-        let (first, step) = (command.keys.first as usize, command.keys.step as usize);
-        let Some(keys) = keys_by_slot(command, request) else {
-            out.reply(command.wrong_arity(), protocol);
+        let request = &call.request;
+        let divided = match call.command.run {
+            _ if session.port() != Port::Proxy => None,
+            Run::Split(_, gather) => Some(gather),
+            Run::SplitIf(_, gather, divides) => divides(request).then_some(gather),
+            Run::Transfer(_, asked) => return self.between_slots(session, call, asked, out),
+            Run::Compare(_, compare) => return self.compare(session, call, compare),
+            _ => None,
+        };
+        let Some(gather) = divided else {
+            let refusal = if keys_by_slot(call).is_some() { CROSS_SLOT } else { call.command.wrong_arity() };
+            return reject(refusal, session, out);
+        };
+        self.note_writes(session, call.command, request);
+        self.split(call, gather, out, deferred)
+    }
+
+    fn split(&self, call: &Call<'_>, gather: Gather, out: &mut Output, deferred: &mut Deferred) -> Dispatched {
+        let Some(keys) = keys_by_slot(call) else {
+            out.reply(call.command.wrong_arity(), call.mode.protocol);
             return Dispatched::Rejected;
         };
-        let mut gathering = Gathering::new(gather, keys.len(), protocol);
+        let mut gathering = Gathering::new(gather, keys.len(), call.mode.protocol);
         let mut later: Vec<(usize, Vec<Keyed>)> = Vec::new();
-        let mut spans: SmallVec<[Span; 16]> = SmallVec::new();
-        for part in keys.chunk_by(|one, other| one.0 == other.0) {
-            spans.clear();
-            spans.push(request.span(0));
-            for &(_, number) in part {
-                let place = first + number as usize * step;
-                spans.extend((place..place + step).map(|place| request.span(place)));
-            }
-            let part_request = request.with_spans(&spans);
-            let slot = part[0].0;
+        for part in keys.chunk_by(|one, other| one.slot == other.slot) {
+            let slot = part[0].slot;
+            let part_request = part_of(call, part);
+            let part_call = Call { request: part_request.as_request(), ..*call };
             let take = |reply: Reply<'_>| gathering.take(part, reply);
             let ran = match self.is_here(slot, deferred) {
-                true => self.reply_of_slot(slot, command, run, &part_request, now_unix_ms, take),
+                true => self.reply_of_slot(slot, &part_call, take),
                 false => None,
             };
             match ran {
                 Some(((), ticket)) => gathering.tickets.extend(ticket),
-                None => later.push((deferred.part(slot, command, &part_request, protocol), part.to_vec())),
+                None => later.push((deferred.part(slot, &part_call), part.to_vec())),
             }
         }
         if later.is_empty() && gathering.tickets.is_empty() {
@@ -68,17 +85,62 @@ impl Router {
     }
 }
 
+/// How many arguments belong to a key, itself included.
+fn step(keys: Keys) -> usize {
+    match keys {
+        Keys::Range { step, .. } => step.max(1) as usize,
+        Keys::Counted { step, .. } => usize::from(step),
+        Keys::Sorted => 1,
+    }
+}
+
 /// The keys of a request by slot, and within a slot in the order given; none if the last one lacks its value.
-fn keys_by_slot(command: &Command, request: &Request<'_>) -> Option<SmallVec<[Keyed; 32]>> {
+fn keys_by_slot(call: &Call<'_>) -> Option<SmallVec<[Keyed; 32]>> {
     let mut keys: SmallVec<[Keyed; 32]> = SmallVec::new();
-    for (number, place) in command.keys.places(request.len()).enumerate() {
-        if place + command.keys.step as usize > request.len() {
+    for (number, place) in call.command.keys.places(&call.request).enumerate() {
+        if place + step(call.command.keys) > call.request.len() {
             return None;
         }
-        keys.push((Slot::of(request.arg(place)), number as u32));
+        keys.push(Keyed { slot: Slot::of(call.request.arg(place)), number: number as u32, place: place as u32 });
     }
     keys.sort_unstable();
     Some(keys)
+}
+
+/// The part of a request that is about these keys. Where their number is said it is said anew, and what follows the
+/// keys belongs to every part.
+fn part_of<'r>(call: &Call<'r>, part: &[Keyed]) -> Part<'r> {
+    let (request, step) = (call.request, step(call.command.keys));
+    let of_key = |key: &Keyed| (key.place as usize..key.place as usize + step).map(|place| request.span(place));
+    let keys = part.iter().flat_map(of_key);
+    match call.command.keys {
+        Keys::Range { .. } | Keys::Sorted => Part::Spans(request, [request.span(0)].into_iter().chain(keys).collect()),
+        Keys::Counted { .. } => {
+            let count = part.len().to_string();
+            let all = call.command.keys.places(&request).last().map_or(2, |place| place + step);
+            let keys =
+                part.iter().flat_map(|key| (key.place as usize..key.place as usize + step).map(|at| request.arg(at)));
+            let arguments = [request.arg(0), count.as_bytes()].into_iter().chain(keys).chain(request.args_from(all));
+            Part::Own(OwnedRequest::new(arguments))
+        }
+    }
+}
+
+/// A part of a request.
+enum Part<'r> {
+    /// Some of its arguments.
+    Spans(Request<'r>, SmallVec<[Span; 16]>),
+    /// One that was made of it.
+    Own(OwnedRequest),
+}
+
+impl Part<'_> {
+    fn as_request(&self) -> Request<'_> {
+        match self {
+            Part::Spans(whole, spans) => whole.with_spans(spans),
+            Part::Own(request) => request.as_request(),
+        }
+    }
 }
 
 /// The replies of the parts, becoming one.
@@ -100,13 +162,16 @@ impl Gathering {
     }
 
     fn take(&mut self, part: &[Keyed], reply: Reply<'_>) {
+        let reply = match reply.into_error() {
+            Ok(error) => return self.fail(error),
+            Err(reply) => reply,
+        };
         match (self.gather, reply) {
-            (_, Reply::Error(text)) => self.fail(Reply::Error(text)),
             (Gather::Sum, Reply::Integer(number)) => self.sum += number,
-            (Gather::AllOk, _) => {}
+            (Gather::AllOk | Gather::One, _) => {}
             (Gather::ByKey, Reply::Array(elements)) => {
-                for (&(_, number), element) in part.iter().zip(elements) {
-                    self.pieces.put(number as usize, element);
+                for (key, element) in part.iter().zip(elements) {
+                    self.pieces.put(key.number as usize, element);
                 }
             }
             (gather, reply) => unreachable!("a part of a command gathered by {gather:?} answered {reply:?}"),
@@ -122,7 +187,7 @@ impl Gathering {
             return self.fail(Reply::Encoded(bytes));
         }
         match self.gather {
-            Gather::AllOk => {}
+            Gather::AllOk | Gather::One => {}
             Gather::Sum => match integer(&bytes) {
                 Some(number) => self.sum += number,
                 None => self.fail(UNREADABLE),
@@ -158,6 +223,7 @@ impl Gathering {
         match self.gather {
             Gather::Sum => out.reply(Reply::Integer(self.sum), self.protocol),
             Gather::AllOk => out.reply(Reply::OK, self.protocol),
+            Gather::One => out.reply(Reply::Integer(1), self.protocol),
             Gather::ByKey | Gather::Concat => self.pieces.write(out),
         }
         Dispatched::Done

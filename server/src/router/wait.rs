@@ -124,7 +124,7 @@ impl Router {
                     Asked::Answered(body) => {
                         <[u8; 4]>::try_from(&body[..]).ok().map(|n| u32::from_le_bytes(n) as usize)
                     }
-                    Asked::Failed => None,
+                    Asked::Failed | Asked::Lost => None,
                 },
             };
             (slots, copies)
@@ -139,7 +139,7 @@ impl Router {
         let acks = &self.cluster.acks;
         let all = async {
             for ticket in &tickets {
-                acks.reached(ticket, wanted).await;
+                acks.acknowledged(ticket, wanted).await;
             }
         };
         match time {

@@ -21,15 +21,17 @@ use ring::{
 use tokio::sync::watch;
 
 use super::{
-    NOT_SERVED, Router,
-    deferred::{DEADLINE_US, encoded},
+    Call, NOT_SERVED, Router,
+    deferred::{DEADLINE_US, LOST, encoded},
 };
 use crate::{
-    command::{Command, Gather, Later, OnSlot, Run, key::ScanOptions},
+    command::{Command, Gather, Later, Run, is_repeatable, key::ScanOptions},
     forward::{Asked, ScanStep, Swept, WholeRequest},
     resp::{Output, OwnedRequest, Protocol, Reply, Request},
     routes::Where,
+    session::Mode,
     store::{Executed, SlotTxn},
+    types::parse_cursor,
 };
 
 /// A sweep gives way to others after so many slots.
@@ -47,7 +49,7 @@ pub(super) struct Walk {
     pub(super) router: Arc<Router>,
     pub(super) command: &'static Command,
     pub(super) request: OwnedRequest,
-    pub(super) protocol: Protocol,
+    pub(super) mode: Mode,
     pub(super) client: u64,
     /// Only this node's slots are meant: a cluster-aware client asks every node and adds up by itself.
     pub(super) is_local: bool,
@@ -151,8 +153,8 @@ impl Walk {
     pub(super) fn scan(self) -> Later {
         Box::pin(async move {
             let request = self.request.as_request();
-            let number = std::str::from_utf8(request.arg(1)).ok().and_then(|text| text.parse().ok());
-            let Some(start) = number.and_then(Cursor::from_number) else { return Reply::error("ERR invalid cursor") };
+            let Some(number) = parse_cursor(request.arg(1)) else { return Reply::error("ERR invalid cursor") };
+            let start = Cursor::from_number(number);
             let count = match ScanOptions::parse(&request) {
                 Ok(options) => options.count,
                 Err(error) => return error,
@@ -176,7 +178,7 @@ impl Walk {
                 match step {
                     Some(ScanStep { error: Some(error), .. }) => return error,
                     Some(step) => {
-                        cursor = if step.next == 0 { None } else { Cursor::from_number(step.next) };
+                        cursor = (step.next != 0).then(|| Cursor::from_number(step.next));
                         looked_at += step.looked_at as usize;
                         total += step.elements as usize;
                         found.append(step.replies);
@@ -187,7 +189,7 @@ impl Walk {
                     None => {}
                 }
             }
-            scan_reply(cursor, total, found, self.protocol)
+            scan_reply(cursor, total, found, self.mode.protocol)
         })
     }
 
@@ -219,21 +221,21 @@ impl Walk {
     }
 
     fn as_whole(&self) -> WholeRequest<'_> {
-        WholeRequest { command: self.command, request: self.request.as_request(), protocol: self.protocol }
+        WholeRequest { command: self.command, request: self.request.as_request(), mode: self.mode }
     }
 
     async fn ask_sweep(&self, peer: Peer, slots: &SlotSet) -> Option<Swept> {
         match self.router.ask_sweep(peer, self.client, self.as_whole(), slots).await {
             Asked::Answered(body) => Some(Swept::decode(&body).unwrap_or_else(|_| Swept::failed(UNREADABLE))),
-            // Each of these commands may be executed twice, so an unknown outcome is none.
-            Asked::Failed => None,
+            Asked::Lost if !is_repeatable(self.command, &self.request.as_request()) => Some(Swept::failed(LOST)),
+            Asked::Failed | Asked::Lost => None,
         }
     }
 
     async fn ask_scan(&self, peer: Peer, at: Cursor) -> Option<ScanStep> {
         match self.router.ask_scan(peer, self.client, self.as_whole(), at.slot, at.number()).await {
             Asked::Answered(body) => Some(ScanStep::decode(&body).unwrap_or_else(|_| ScanStep::failed(UNREADABLE))),
-            Asked::Failed => None,
+            Asked::Failed | Asked::Lost => None,
         }
     }
 }
@@ -259,6 +261,7 @@ fn gathered(gather: Gather, swept: Swept) -> Reply<'static> {
     match gather {
         Gather::Sum => Reply::Integer(swept.sum),
         Gather::AllOk => Reply::OK,
+        Gather::One => Reply::Integer(1),
         Gather::Concat | Gather::ByKey => {
             let mut array = Output::default();
             array.array_head(swept.elements);
@@ -288,8 +291,9 @@ impl Router {
                 tokio::task::yield_now().await;
                 now_unix_ms = self.services.clock.unix_ms();
             }
-            let take = |reply: Reply<'_>| swept.take(reply, whole.protocol);
-            match self.reply_of_slot(slot, whole.command, run, &whole.request, now_unix_ms, take) {
+            let take = |reply: Reply<'_>| swept.take(reply, whole.mode.protocol);
+            let WholeRequest { command, request, mode } = whole;
+            match self.reply_of_slot(slot, &Call { command, run, request, mode, now_unix_ms }, take) {
                 Some(((), ticket)) => tickets.extend(ticket),
                 None => drop(swept.unserved.insert(slot)),
             }
@@ -308,7 +312,8 @@ impl Router {
     /// Runs `SCAN` from the cursor on, on slots that this node acts for, until enough was looked at or the next slot is
     /// another node's. None if already the first one is.
     pub(crate) fn scan_step(&self, whole: WholeRequest<'_>, cursor: u64) -> Option<ScanStep> {
-        let (Run::Scan(run), Some(start)) = (whole.command.run, Cursor::from_number(cursor)) else { return None };
+        let Run::Scan(run) = whole.command.run else { return None };
+        let start = Cursor::from_number(cursor);
         let now_unix_ms = self.services.clock.unix_ms();
         let (from_start, from_zero) = (with_position(&whole.request, start.position), with_position(&whole.request, 0));
         let count = match ScanOptions::parse(&whole.request) {
@@ -320,8 +325,19 @@ impl Router {
         while let Some(at) = next
             && (step.looked_at as usize) < count
         {
-            let request = if at == start { &from_start } else { &from_zero };
-            match self.scan_slot(at.slot, run, &request.as_request(), (count, now_unix_ms), whole.protocol, &mut step) {
+            // A slot that has many keys of other databases takes several looks.
+            let within;
+            let request = match at.position {
+                0 => &from_zero,
+                _ if at == start => &from_start,
+                position => {
+                    within = with_position(&whole.request, position);
+                    &within
+                }
+            };
+            let call =
+                Call { command: whole.command, run, request: request.as_request(), mode: whole.mode, now_unix_ms };
+            match self.scan_slot(at.slot, &call, count, &mut step) {
                 Some(Ok(position)) => next = at.advance(position),
                 Some(Err(error)) => return Some(ScanStep::failed(error)),
                 None if at == start => return None,
@@ -337,20 +353,19 @@ impl Router {
     fn scan_slot(
         &self,
         slot: Slot,
-        run: OnSlot,
-        request: &Request<'_>,
-        (count, now_unix_ms): (usize, u64),
-        protocol: Protocol,
+        call: &Call<'_>,
+        count: usize,
         step: &mut ScanStep,
     ) -> Option<Result<u64, Reply<'static>>> {
-        let executed = self.store.execute(slot, now_unix_ms, |txn| {
+        let executed = self.store.execute(slot, call.now_unix_ms, |txn| {
+            txn.with(call.mode.access());
             if txn.is_empty() {
                 return Ok(0);
             }
             step.looked_at += txn.len().min(count) as u32;
-            scan_reply_of_slot(run(txn, request), &mut |keys: Vec<Reply<'_>>| {
+            scan_reply_of_slot((call.run)(txn, &call.request), &mut |keys: Vec<Reply<'_>>| {
                 step.elements += keys.len() as u32;
-                keys.into_iter().for_each(|key| step.replies.reply(key, protocol));
+                keys.into_iter().for_each(|key| step.replies.reply(key, call.mode.protocol));
             })
         });
         match executed {
@@ -363,8 +378,11 @@ impl Router {
 impl Swept {
     /// Takes the reply of one slot.
     fn take(&mut self, reply: Reply<'_>, protocol: Protocol) {
+        let reply = match reply.into_error() {
+            Ok(error) => return self.error = Some(error),
+            Err(reply) => reply,
+        };
         match reply {
-            Reply::Error(text) => self.error = Some(Reply::Error(text)),
             Reply::Integer(number) => self.sum += number,
             Reply::Array(elements) => {
                 self.elements += elements.len();
@@ -395,9 +413,12 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn from_number(number: u64) -> Option<Cursor> {
-        let slot = u16::try_from(number >> SlotTxn::POSITION_BITS).ok().and_then(Slot::new)?;
-        Some(Cursor { slot, position: number & ((1 << SlotTxn::POSITION_BITS) - 1) })
+    /// The place of a number. Every number is one, as in Redis: those that were never given out as a cursor mean some
+    /// place.
+    fn from_number(number: u64) -> Cursor {
+        let slot = (number >> SlotTxn::POSITION_BITS) as u16 % SLOTS as u16;
+        let slot = Slot::new(slot).expect("it was divided by the number of slots");
+        Cursor { slot, position: number & ((1 << SlotTxn::POSITION_BITS) - 1) }
     }
 
     fn number(self) -> u64 {
@@ -421,8 +442,11 @@ fn with_position(request: &Request<'_>, position: u64) -> OwnedRequest {
 
 /// Takes the keys that a slot found; the position to go on from.
 fn scan_reply_of_slot(reply: Reply<'_>, take: &mut impl FnMut(Vec<Reply<'_>>)) -> Result<u64, Reply<'static>> {
+    let reply = match reply.into_error() {
+        Ok(error) => return Err(error),
+        Err(reply) => reply,
+    };
     let parts = match reply {
-        Reply::Error(text) => return Err(Reply::Error(text)),
         Reply::Array(parts) => <[Reply<'_>; 2]>::try_from(parts).ok(),
         _ => None,
     };

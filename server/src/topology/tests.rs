@@ -8,7 +8,7 @@ use ring::{
 
 use super::*;
 use crate::{
-    clients::{Arrival, Clients},
+    clients::{Arrival, Clients, Limits},
     resp::{Output, Reply},
     services::{SettingError, Settings},
 };
@@ -74,7 +74,8 @@ fn shown(reply: Reply<'static>, protocol: Protocol) -> String {
     String::from_utf8(output.into_bytes().to_vec()).unwrap()
 }
 
-struct NoPassword;
+#[derive(Default)]
+struct NoPassword(Limits);
 
 impl Settings for NoPassword {
     fn all(&self) -> Vec<(&'static str, String)> {
@@ -83,14 +84,23 @@ impl Settings for NoPassword {
     fn change(&self, _: &[(&[u8], &[u8])]) -> Result<(), SettingError> {
         Ok(())
     }
+    fn allows_debug(&self, _: bool) -> bool {
+        false
+    }
+    fn rewrite(&self) -> Result<(), String> {
+        Ok(())
+    }
     fn password(&self) -> Option<Arc<str>> {
         None
     }
     fn max_clients(&self) -> usize {
         1
     }
-    fn is_protected(&self) -> bool {
-        false
+    fn client_limits(&self) -> &Limits {
+        &self.0
+    }
+    fn max_client_memory_bytes(&self) -> u64 {
+        0
     }
     fn max_bulk_bytes(&self) -> u32 {
         1
@@ -98,8 +108,8 @@ impl Settings for NoPassword {
 }
 
 fn session(port: Port) -> Session {
-    let arrival = Arrival { peer: local(), local: local(), port, at_us: 0 };
-    Session::new(Arc::new(Clients::default()).register(arrival, 1).unwrap().clone(), &NoPassword)
+    let arrival = Arrival { peer: local(), local: local(), port, at_us: 0, file: 3 };
+    Session::new(Arc::new(Clients::default()).register(arrival, 1).unwrap().clone(), &NoPassword::default())
 }
 
 #[test]

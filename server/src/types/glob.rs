@@ -13,14 +13,31 @@
 //! Matching tries again only from the last star (what an earlier star took need never be reconsidered, since the
 //! later one can take up any difference), so the work is at most pattern length times text length, never
 //! exponential. A pattern and the texts may both be long and chosen by a client that holds up a shard with them, so
-//! one match also has a budget.
+//! all matches of a call together have a [`Budget`].
 
-/// How many steps one match may take: enough for any pattern and key of a few kilobytes.
+/// How many steps the matches of one call may take together, beyond those that are free: enough for a pattern and a key
+/// of a few kilobytes.
 const MAX_STEPS: usize = 1 << 22;
 
-/// A match took more steps than one match may.
+/// Every match has so many steps, and some for each byte of the text: what usual patterns take does not add up, however
+/// many keys there are.
+const FREE_STEPS: usize = 4096;
+const FREE_STEPS_PER_BYTE: usize = 4;
+
+/// The matches of a call took more steps than they may.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooComplex;
+
+/// What is left of the steps that the matches of one call may take together. It is handed from one match to the next. The
+/// match that uses it up is refused, and so is every later one that would need more than is free; the caller gives up.
+#[derive(Debug)]
+pub struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget(MAX_STEPS)
+    }
+}
 
 /// A pattern.
 #[derive(Clone, Copy, Debug)]
@@ -40,19 +57,28 @@ impl<'a> Glob<'a> {
     }
 
     /// Whether the whole text matches.
-    pub fn matches(self, text: &[u8]) -> Result<bool, TooComplex> {
+    pub fn matches(self, text: &[u8], budget: &mut Budget) -> Result<bool, TooComplex> {
         if text.is_empty() {
             return Ok(self.pattern.is_empty() || self.matches_all());
         }
+        let free = FREE_STEPS.saturating_add(text.len().saturating_mul(FREE_STEPS_PER_BYTE));
+        let mut left = free.saturating_add(budget.0);
+        let matched = self.walk(text, &mut left);
+        budget.0 = budget.0.min(left);
+        matched
+    }
+
+    /// Takes its steps from those that are left.
+    fn walk(self, text: &[u8], left: &mut usize) -> Result<bool, TooComplex> {
+        let mut spend = |steps: usize| {
+            *left = left.saturating_sub(steps);
+            if *left == 0 { Err(TooComplex) } else { Ok(()) }
+        };
         let (mut pattern, mut rest) = (self.pattern, text);
         // Behind the last star: the pattern that follows, and the text from which it was tried last.
         let mut retry: Option<(&[u8], &[u8])> = None;
-        let mut steps = 0;
         loop {
-            steps += 1;
-            if steps > MAX_STEPS {
-                return Err(TooComplex);
-            }
+            spend(1)?;
             if let [b'*', following @ ..] = pattern {
                 if following.is_empty() {
                     return Ok(true);
@@ -66,7 +92,7 @@ impl<'a> Glob<'a> {
                 None if pattern.is_empty() => return Ok(true),
                 None => return Ok(false),
             };
-            steps += width;
+            spend(width)?;
             if matched {
                 (pattern, rest) = (&pattern[width..], &rest[1..]);
                 continue;
@@ -127,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(pattern: &[u8], text: &[u8], expected: bool) {
-        assert_eq!(Glob::new(pattern).matches(text), Ok(expected), "{pattern:?} on {text:?}");
+        assert_eq!(Glob::new(pattern).matches(text, &mut Budget::default()), Ok(expected), "{pattern:?} on {text:?}");
     }
 
     #[test]
@@ -170,10 +196,32 @@ mod tests {
     fn many_stars_take_linear_not_exponential_time() {
         let pattern = [b"a*".repeat(200), b"b".to_vec()].concat();
         check(&pattern, &b"a".repeat(5000), false);
-        assert_eq!(
-            Glob::new(&[b"*".as_slice(), &b"a".repeat(20_000), b"b"].concat()).matches(&b"a".repeat(40_000)),
-            Err(TooComplex)
-        );
+        let pattern = [b"*".as_slice(), &b"a".repeat(20_000), b"b"].concat();
+        assert_eq!(Glob::new(&pattern).matches(&b"a".repeat(40_000), &mut Budget::default()), Err(TooComplex));
+        // One step that is long by itself.
+        let pattern = [b"[".as_slice(), &b"b".repeat(2 * MAX_STEPS)].concat();
+        assert_eq!(Glob::new(&pattern).matches(b"a", &mut Budget::default()), Err(TooComplex));
+    }
+
+    #[test]
+    fn many_texts_take_from_one_budget_what_is_not_free() {
+        let pattern = [b"*".as_slice(), &b"a".repeat(1000), b"b"].concat();
+        let (pattern, text, mut budget) = (Glob::new(&pattern), b"a".repeat(2000), Budget::default());
+        let matched = (0..1000).take_while(|_| pattern.matches(&text, &mut budget) == Ok(false)).count();
+        assert!((1..10).contains(&matched), "{matched} of them were looked at");
+        assert_eq!(pattern.matches(b"ab", &mut budget), Ok(false), "what is free is free");
+        assert_eq!(pattern.matches(&text, &mut budget), Err(TooComplex));
+    }
+
+    #[test]
+    fn usual_patterns_never_use_a_budget_up() {
+        let (pattern, mut budget) =
+            (Glob::new(b"*[a-z][0-9]*:[0-9][abcdefghijklmnopqrstuvwxyz]*?x"), Budget::default());
+        for number in 0..20_000 {
+            let key = format!("user:{number}:a longer name than most that somebody gives to a key");
+            assert_eq!(pattern.matches(key.as_bytes(), &mut budget), Ok(false));
+        }
+        assert_eq!(budget.0, MAX_STEPS);
     }
 
     /// The textbook recursion.
@@ -192,7 +240,8 @@ mod tests {
     proptest! {
         #[test]
         fn trying_again_from_the_last_star_suffices(pattern in r"[ab?*\[\]^\-\\]{0,9}", text in r"[ab\-\]]{1,8}") {
-            prop_assert_eq!(Glob::new(pattern.as_bytes()).matches(text.as_bytes()), Ok(twin(pattern.as_bytes(), text.as_bytes())));
+            let matched = Glob::new(pattern.as_bytes()).matches(text.as_bytes(), &mut Budget::default());
+            prop_assert_eq!(matched, Ok(twin(pattern.as_bytes(), text.as_bytes())));
         }
     }
 }

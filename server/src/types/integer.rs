@@ -23,6 +23,28 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
+/// Reads the cursor of an iteration as C's `strtoull` does, which Redis leaves it to unless it is an integer as any other:
+/// spaces before it, a sign, and up to a zero byte. None if anything follows, or the number is too large, or there is
+/// none; a negative integer is none.
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
+    if let Some(integer) = parse_integer(text) {
+        return u64::try_from(integer).ok();
+    }
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let text = &text[text.iter().take_while(|byte| is_space(byte)).count()..];
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(if negative { number.wrapping_neg() } else { number })
+}
+
 /// The text of an integer, without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct IntegerText {
@@ -63,6 +85,19 @@ impl IntegerText {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn cursors_are_read_as_c_reads_numbers() {
+        let check = |text: &str, expected| assert_eq!(parse_cursor(text.as_bytes()), expected, "{text:?}");
+        for (text, number) in [("0", 0), ("-0", 0), (" \t7", 7), ("+7", 7), ("007", 7), ("7\0x", 7), ("-01", u64::MAX)]
+        {
+            check(text, Some(number));
+        }
+        check("18446744073709551615", Some(u64::MAX));
+        for text in ["", "\0", "-1", "18446744073709551616", "x", "7x", "7 ", " ", "-", "0x7", "--7"] {
+            check(text, None);
+        }
+    }
 
     #[test]
     fn only_the_one_form_of_an_integer_is_read() {

@@ -11,6 +11,8 @@ pub const MAX_STRING_BYTES: usize = 512 << 20;
 pub enum Kind {
     /// Bytes as the client gave them; numbers are texts.
     String = 0,
+    /// The same, put together by `APPEND` or `SETRANGE`. Only `OBJECT ENCODING` tells the two apart.
+    Raw = 1,
 }
 
 impl Kind {
@@ -18,6 +20,7 @@ impl Kind {
     pub const fn from_number(number: u8) -> Option<Kind> {
         match number {
             0 => Some(Kind::String),
+            1 => Some(Kind::Raw),
             _ => None,
         }
     }
@@ -25,7 +28,7 @@ impl Kind {
     /// The name that `TYPE` answers.
     pub const fn name(self) -> &'static str {
         match self {
-            Kind::String => "string",
+            Kind::String | Kind::Raw => "string",
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -20,17 +20,27 @@ use ring::{
     view::Epoch,
 };
 use server::{
-    clients::Clients,
-    clock::Clock,
+    clients::{Clients, Limits},
+    clock::{Clock, VersionTime},
     command::Table,
+    config::ClientChange,
     connection::{Bounds, serve},
     router::{Cluster, Router, Services},
-    services::{Information, SettingError, SettingFault, Settings, Statistics, Tally},
+    services::{Ended, Information, MemoryFigures, SettingError, SettingFault, Settings, Statistics, Tally},
     session::Port,
     store::{Policy, Settings as StoreSettings, Store},
     topology::{self, Topologies, Topology},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Longer than anything takes that is waited for here.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running client side.
 pub struct Node {
@@ -65,12 +75,13 @@ impl Node {
         let topology = Arc::new(Topologies::new(alone()));
         let max_memory_bytes = settings.value("maxmemory").parse().unwrap();
         let services = Services {
-            clock: Arc::new(TestClock(Instant::now())),
+            clock: Arc::new(TestClock(Instant::now(), VersionTime::starting_at(START_UNIX_US))),
             clients: clients.clone(),
             settings: settings.clone(),
             information: Arc::new(TestInformation),
             statistics: statistics.clone(),
             topology: topology.clone(),
+            watch: Arc::default(),
         };
         store.limit_memory(max_memory_bytes, Policy::NoEviction);
         let router = Arc::new(Router::new(Table::of_node(), store, services, cluster));
@@ -84,8 +95,47 @@ impl Node {
     }
 }
 
+pub async fn connect(node: &Node) -> TcpStream {
+    TcpStream::connect(node.address).await.unwrap()
+}
+
+/// Reads so many bytes, which have to be these.
+pub async fn receive(stream: &mut TcpStream, expected: &[u8]) {
+    let mut bytes = vec![0; expected.len()];
+    timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("a reply in time").unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(expected));
+}
+
+pub async fn ask(stream: &mut TcpStream, request: &[u8], expected: &[u8]) {
+    stream.write_all(request).await.unwrap();
+    receive(stream, expected).await;
+}
+
+/// Reads to the end; what came.
+pub async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
+    bytes
+}
+
+/// Waits until the node has forgotten every client.
+pub async fn gone(node: &Node) {
+    let look = async {
+        while node.clients.count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("they are forgotten in time");
+}
+
 /// A cluster of one node, which acts for every slot.
 fn alone() -> Topology {
+    alone_in("default")
+}
+
+/// The same in this zone.
+pub fn alone_in(zone: &str) -> Topology {
     let mut bytes = [0; 20];
     bytes[0] = 1;
     let id = NodeId::from_bytes(bytes);
@@ -100,7 +150,7 @@ fn alone() -> Topology {
         announce_host: String::new(),
         announce_port: 0,
         announce_cluster_port: 0,
-        zone: "default".into(),
+        zone: zone.into(),
         weight: 1,
         joined_unix_ms: 0,
         descriptor: Descriptor { format: 1, replicas: 1, slots: SLOTS as u16, vnodes: 256, headroom: 50 },
@@ -131,55 +181,79 @@ pub fn empty_store() -> Store {
         policy: Policy::NoEviction,
         lane_window_bytes: 1 << 20,
         events: Arc::new(()),
+        versions: None,
     };
     Store::new(settings)
 }
 
-struct TestClock(Instant);
+const START_UNIX_US: u64 = 1_700_000_000_123_000;
+
+struct TestClock(Instant, VersionTime);
 
 impl Clock for TestClock {
-    fn unix_ms(&self) -> u64 {
-        1_700_000_000_123 + self.0.elapsed().as_millis() as u64
+    fn unix_us(&self) -> u64 {
+        START_UNIX_US + self.0.elapsed().as_micros() as u64
     }
 
     fn monotonic_us(&self) -> u64 {
-        self.0.elapsed().as_micros() as u64
+        let us = self.0.elapsed().as_micros() as u64;
+        self.1.passed(us);
+        us
+    }
+
+    fn versions(&self) -> &VersionTime {
+        &self.1
     }
 }
 
-/// Some settings of Redis, as texts.
-pub struct TestSettings(Mutex<BTreeMap<&'static str, String>>);
+/// Some settings of Redis, as texts, and those of clients as they are.
+pub struct TestSettings {
+    texts: Mutex<BTreeMap<&'static str, String>>,
+    pub clients: Limits,
+}
 
 impl TestSettings {
     fn new(given: &[(&'static str, &str)]) -> TestSettings {
+        let clients = Limits::default();
+        let of_clients = |(name, value): &(&str, &str)| ClientChange::read(name, value);
+        given.iter().filter_map(of_clients).for_each(|change| clients.change(change.unwrap()));
         let defaults = [
+            ("enable-debug-command", "no"),
             ("maxclients", "10000"),
             ("maxmemory", "0"),
             ("port", "6379"),
             ("proto-max-bulk-len", "536870912"),
-            ("protected-mode", "yes"),
             ("requirepass", ""),
         ];
-        let all = defaults.iter().chain(given);
-        TestSettings(Mutex::new(all.map(|(name, value)| (*name, (*value).to_owned())).collect()))
+        let given = given.iter().filter(|(name, value)| ClientChange::read(name, value).is_none());
+        let texts = defaults.iter().chain(given).map(|(name, value)| (*name, (*value).to_owned())).collect();
+        TestSettings { texts: Mutex::new(texts), clients }
     }
 
     fn value(&self, name: &str) -> String {
-        self.0.lock()[name].clone()
+        self.texts.lock()[name].clone()
     }
 }
 
 impl Settings for TestSettings {
     fn all(&self) -> Vec<(&'static str, String)> {
-        self.0.lock().iter().map(|(name, value)| (*name, value.clone())).collect()
+        let mut all: Vec<_> = self.texts.lock().iter().map(|(name, value)| (*name, value.clone())).collect();
+        all.extend(self.clients.settings());
+        all.sort_unstable();
+        all
     }
 
     fn change(&self, changes: &[(&[u8], &[u8])]) -> Result<(), SettingError> {
-        let mut settings = self.0.lock();
-        for (name, value) in changes {
-            let name = String::from_utf8_lossy(name).into_owned();
+        let mut settings = self.texts.lock();
+        for (raw, value) in changes {
+            let name = String::from_utf8_lossy(raw).into_owned();
             let value = String::from_utf8_lossy(value).into_owned();
             let lower = name.to_lowercase();
+            if let Some(change) = ClientChange::read(&lower, &value) {
+                let fault = |why| SettingError { name: raw.to_vec(), fault: SettingFault::Invalid(why) };
+                self.clients.change(change.map_err(fault)?);
+                continue;
+            }
             let fault = match (settings.get_mut(lower.as_str()), lower.as_str()) {
                 (None, _) => SettingFault::Unknown,
                 (Some(_), "port") => SettingFault::Immutable,
@@ -191,11 +265,18 @@ impl Settings for TestSettings {
                     continue;
                 }
             };
-            return Err(SettingError { name, fault });
+            return Err(SettingError { name: raw.to_vec(), fault });
         }
         Ok(())
     }
 
+    fn allows_debug(&self, _: bool) -> bool {
+        self.value("enable-debug-command") == "yes"
+    }
+
+    fn rewrite(&self) -> Result<(), String> {
+        Ok(())
+    }
     fn password(&self) -> Option<Arc<str>> {
         Some(self.value("requirepass")).filter(|password| !password.is_empty()).map(Arc::from)
     }
@@ -204,8 +285,12 @@ impl Settings for TestSettings {
         self.value("maxclients").parse().unwrap()
     }
 
-    fn is_protected(&self) -> bool {
-        self.value("protected-mode") == "yes"
+    fn client_limits(&self) -> &Limits {
+        &self.clients
+    }
+
+    fn max_client_memory_bytes(&self) -> u64 {
+        self.clients.all().memory_bytes(self.value("maxmemory").parse().unwrap())
     }
 
     fn max_bulk_bytes(&self) -> u32 {
@@ -220,6 +305,20 @@ impl Information for TestInformation {
         let names: Vec<_> = sections.iter().map(|name| String::from_utf8_lossy(name)).collect();
         format!("# Sections\r\nasked:{}\r\n", names.join(","))
     }
+
+    fn reset(&self) {}
+
+    fn memory(&self) -> MemoryFigures {
+        MemoryFigures::default()
+    }
+
+    fn allocator_report(&self) -> String {
+        "a report".to_owned()
+    }
+
+    fn purge(&self) -> bool {
+        true
+    }
 }
 
 /// Everything that was counted.
@@ -229,19 +328,30 @@ pub struct TestStatistics {
     pub refused: AtomicU64,
     pub total: Mutex<BTreeMap<&'static str, [u64; 3]>>,
     pub batches: AtomicU64,
+    pub ended: Mutex<Ended>,
 }
 
 impl Statistics for TestStatistics {
     fn record(&self, tally: &Tally) {
-        self.batches.fetch_add(1, Relaxed);
+        // What is not about requests is told when a connection ends.
+        self.batches.fetch_add(u64::from(!tally.calls.is_empty()), Relaxed);
+        let mut ended = self.ended.lock();
+        ended.input += tally.ended.input;
+        ended.output += tally.ended.output;
+        ended.evicted += tally.ended.evicted;
+        drop(ended);
         let mut total = self.total.lock();
         for calls in &tally.calls {
-            let name = Table::of_node().commands()[usize::from(calls.command)].name;
+            let name = Table::of_node().all()[usize::from(calls.command)].name;
             let sums = total.entry(name).or_default();
             for (sum, count) in sums.iter_mut().zip([calls.succeeded, calls.failed, calls.rejected]) {
                 *sum += u64::from(count);
             }
         }
+    }
+
+    fn distribution(&self, _: u16) -> Option<(u64, Vec<(u64, u64)>)> {
+        None
     }
 
     fn connection(&self, accepted: bool) {

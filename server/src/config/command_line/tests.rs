@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, net::IpAddr, time::Duration};
 
 use super::*;
-use crate::config::{Endpoint, EvictionPolicy, LogFormat, LogLevel, Secret};
+use crate::{
+    config::{Endpoint, LogFormat, LogLevel, Secret},
+    types::{Policy, Tuning},
+};
 
 const MACHINE: Machine = Machine { memory_bytes: Some(4000), cores: 6 };
 
@@ -17,7 +20,8 @@ fn asked(line: &[&str], variables: &[(&str, &str)]) -> Result<Asked, Refused> {
 fn server(flags: &[&str], variables: &[(&str, &str)]) -> Config {
     let line: Vec<&str> = ["server"].iter().chain(flags).copied().collect();
     match asked(&line, variables) {
-        Ok(Asked::Server(config)) => *config,
+        // Where it came from is not what it says.
+        Ok(Asked::Server(config)) => Config { file: None, ..*config },
         other => panic!("{line:?}: {other:?}"),
     }
 }
@@ -54,6 +58,9 @@ fn other_values(secret_file: &str) -> Vec<(&'static str, String)> {
         ("write-acks", "2"),
         ("maxmemory", "1gb"),
         ("maxmemory-policy", "allkeys-lru"),
+        ("maxmemory-samples", "5"),
+        ("lfu-log-factor", "0"),
+        ("lfu-decay-time", "0"),
         ("zone", "b"),
         ("weight", "2"),
         ("announce-host", "cache.example"),
@@ -67,6 +74,20 @@ fn other_values(secret_file: &str) -> Vec<(&'static str, String)> {
         ("data-dir", "/tmp/circlet"),
         ("threads", "3"),
         ("maxclients", "7"),
+        ("timeout", "9"),
+        ("tcp-keepalive", "60"),
+        ("client-query-buffer-limit", "2mb"),
+        ("client-output-buffer-limit", "normal 1mb 0 0"),
+        ("maxmemory-clients", "5%"),
+        ("proto-max-bulk-len", "1mb"),
+        ("enable-debug-command", "local"),
+        ("commandlog-execution-slower-than", "-1"),
+        ("commandlog-large-reply-max-len", "0"),
+        ("commandlog-large-request-max-len", "1"),
+        ("commandlog-reply-larger-than", "1"),
+        ("commandlog-request-larger-than", "1"),
+        ("commandlog-slow-execution-max-len", "1"),
+        ("latency-monitor-threshold", "1"),
         ("log-level", "debug"),
         ("log-format", "json"),
         ("rebuild-delay", "1s"),
@@ -103,7 +124,8 @@ fn the_defaults() {
         [6379, 7379, 7946, 9121]
     );
     assert_eq!((config.replicas, config.write_acks, config.threads, config.maxclients), (2, 1, 6, 10_000));
-    assert_eq!((config.maxmemory_bytes, config.maxmemory_policy), (0, EvictionPolicy::NoEviction));
+    assert_eq!((config.maxmemory_bytes, config.maxmemory_policy), (0, Policy::NoEviction));
+    assert_eq!(config.maxmemory_tuning, Tuning::default());
     assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Text));
     assert_eq!((config.rebuild_delay, config.shutdown_timeout), (Duration::from_secs(30), Duration::from_secs(60)));
     assert_eq!(config.rebalance_rate_bytes, Some(64 << 20));
@@ -113,7 +135,7 @@ fn the_defaults() {
 #[test]
 fn some_defaults_follow_from_other_settings() {
     assert_eq!(server(&["--replicas", "1"], &[]).rebuild_delay, Duration::ZERO);
-    assert_eq!(server(&["--maxmemory", "1mb"], &[]).maxmemory_policy, EvictionPolicy::AllkeysLru);
+    assert_eq!(server(&["--maxmemory", "1mb"], &[]).maxmemory_policy, Policy::AllKeysLru);
     assert_eq!(server(&["--maxmemory", "auto"], &[]).maxmemory_bytes, 3000);
     for (replicas, majority) in [("1", 1), ("2", 2), ("3", 2), ("5", 3), ("7", 4)] {
         assert_eq!(server(&["--replicas", replicas, "--write-acks", "majority"], &[]).write_acks, majority);
@@ -142,6 +164,7 @@ fn every_bad_value_is_refused_in_one_line() {
         ("port", "65536", "must be a number from 0 to 65535"),
         ("port", "+1", "must be a number from 0 to 65535"),
         ("cluster-port", "6379", "is the --port already"),
+        ("seeds", "", "must not be empty: without the setting the node starts a cluster of its own"),
         ("seeds", "a:1,b", "each must be host:port"),
         ("node-id", "abc", "must be 40 hexadecimal digits"),
         ("cluster-name", "", "must be 1 to 64 letters, digits, dots, dashes or underscores"),
@@ -150,7 +173,15 @@ fn every_bad_value_is_refused_in_one_line() {
         ("write-acks", "3", "must be a number from 1 to 2 (the --replicas), majority or all"),
         ("write-acks", "0", "must be a number from 1 to 2 (the --replicas), majority or all"),
         ("maxmemory", "lots", "must be a size such as 0, 100mb or 2gb, or auto"),
-        ("maxmemory-policy", "volatile-ttl", "is not among the policies that are there: noeviction, allkeys-lru"),
+        (
+            "maxmemory-policy",
+            "allkeys-s3fifo",
+            "must be one of volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, \
+             allkeys-random, noeviction",
+        ),
+        ("maxmemory-samples", "65", "must be a number from 1 to 64"),
+        ("lfu-log-factor", "2147483648", "must be a number from 0 to 2147483647"),
+        ("lfu-decay-time", "1m", "must be a number from 0 to 2147483647"),
         ("weight", "101", "must be a number from 1 to 100"),
         ("announce-host", "", "must be a host name or an address"),
         ("announce-port", "0", "must be a number from 1 to 65535"),
@@ -159,6 +190,11 @@ fn every_bad_value_is_refused_in_one_line() {
         ("data-dir", "", "must not be empty"),
         ("threads", "0", "must be a number from 1 to 256"),
         ("maxclients", "0", "must be a number from 1 to 1000000"),
+        ("maxmemory", "-1", "must be a size such as 0, 100mb or 2gb, or auto"),
+        ("rebuild-delay", "-1s", "must be a time such as 500ms, 30s or 2m"),
+        ("proto-max-bulk-len", "1k", "must be a size from 1mb to 512mb"),
+        ("enable-debug-command", "maybe", "must be no, local or yes"),
+        ("commandlog-execution-slower-than", "-2", "argument must be between -1 and 9223372036854775807 inclusive"),
         ("log-level", "loud", "must be error, warn, info, debug or trace"),
         ("log-format", "xml", "must be text or json"),
         ("rebuild-delay", "30", "must be a time such as 500ms, 30s or 2m"),
@@ -173,6 +209,17 @@ fn every_bad_value_is_refused_in_one_line() {
         let (_kept, path) = file(&format!("{name} = {value:?}"));
         assert_eq!(refusal(&["server", "--config", &path], &[]), format!("{name} = {shown} in {path}: {why}"));
     }
+}
+
+#[test]
+fn a_variable_that_kubernetes_made_is_recognised() {
+    let line = refusal(&["server"], &[("CIRCLET_PORT", "tcp://10.96.0.12:6379")]);
+    assert!(
+        line.starts_with("CIRCLET_PORT=tcp://10.96.0.12:6379: must be a number from 0 to 65535 (looks like"),
+        "{line}"
+    );
+    assert!(line.contains("enableServiceLinks"), "{line}");
+    assert!(!refusal(&["server", "--port", "tcp://a:1"], &[]).contains("Kubernetes"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use ring::{slot::SLOTS, slot_set::SlotSet};
 
-use super::{protocol, scan};
+use super::scan;
 use crate::{
     command::{Command, Run},
     forward::{
@@ -83,10 +83,6 @@ impl Parsed {
     }
 
     fn whole(&self, head: Head) -> WholeRequest<'_> {
-        WholeRequest {
-            command: self.command,
-            request: Request::new(&self.bytes, &self.spans),
-            protocol: protocol(head),
-        }
+        WholeRequest { command: self.command, request: Request::new(&self.bytes, &self.spans), mode: head.mode }
     }
 }

@@ -11,6 +11,11 @@ use std::time::Duration;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::*;
+use crate::clock::ManualClock;
+
+/// The time on the clocks of nodes, unless a test says otherwise.
+const NOW_MS: u64 = 1_800_000_000_000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Longer than anything takes on a loaded machine. No test waits for it to pass.
 const FAR: Duration = Duration::from_secs(60);
@@ -21,6 +26,7 @@ struct Node {
     raw_links: mpsc::Receiver<RawLink>,
     address: String,
     id: NodeId,
+    clock: Arc<ManualClock>,
 }
 
 /// A node whose identity is this byte, repeated.
@@ -29,6 +35,10 @@ async fn node(id: u8) -> Node {
 }
 
 async fn node_with(id: u8, change: impl FnOnce(&mut PeeringConfig)) -> Node {
+    node_at(id, ManualClock::new(NOW_MS), change).await
+}
+
+async fn node_at(id: u8, clock: ManualClock, change: impl FnOnce(&mut PeeringConfig)) -> Node {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let id = NodeId::from_bytes([id; 20]);
@@ -39,12 +49,14 @@ async fn node_with(id: u8, change: impl FnOnce(&mut PeeringConfig)) -> Node {
         secret: Some(Secret::new("a secret").unwrap()),
         descriptor: b"replicas=2".to_vec(),
         advertise: address.clone(),
+        is_protected: true,
     };
     change(&mut config);
     let (raw_links_in, raw_links) = mpsc::channel(4);
     let (events_in, events) = mpsc::channel(16);
-    let peering = Peering::start(config, listener, raw_links_in, events_in).unwrap();
-    Node { peering, events, raw_links, address, id }
+    let clock = Arc::new(clock);
+    let peering = Peering::start(config, clock.clone(), listener, raw_links_in, events_in).unwrap();
+    Node { peering, events, raw_links, address, id, clock }
 }
 
 impl Node {

@@ -13,7 +13,11 @@ fn secret(text: &str) -> Option<Secret> {
 /// Lets a node dial a usual one, and hands over what each is told.
 async fn refused(change: impl FnOnce(&mut PeeringConfig)) -> (Refusal, Refusal) {
     let (mut dialler, mut acceptor) = (node_with(1, change).await, node(2).await);
-    dialler.dial(&acceptor);
+    refusals_of_both(&mut dialler, &mut acceptor).await
+}
+
+async fn refusals_of_both(dialler: &mut Node, acceptor: &mut Node) -> (Refusal, Refusal) {
+    dialler.dial(acceptor);
     let (here, there) = (dialler.event().await, acceptor.event().await);
     dialler.nothing_else();
     acceptor.nothing_else();
@@ -38,6 +42,44 @@ async fn other_settings() {
     let (here, there) = refused(|config| config.descriptor = b"replicas=3".to_vec()).await;
     assert!(matches!(here, Refusal::Descriptor { theirs, .. } if theirs == "replicas=2"));
     assert!(matches!(there, Refusal::Descriptor { theirs, .. } if theirs == "replicas=3"));
+}
+
+#[tokio::test]
+async fn a_clock_far_from_this_nodes() {
+    let far_ms = NOW_MS + 2 * DAY_MS;
+    let (mut dialler, mut acceptor) = (node_at(1, ManualClock::new(far_ms), |_| {}).await, node(2).await);
+    for _ in 0..2 {
+        let told = refusals_of_both(&mut dialler, &mut acceptor).await;
+        assert_eq!(told, (Refusal::ClockBehind { by_ms: 2 * DAY_MS }, Refusal::ClockAhead { by_ms: 2 * DAY_MS }));
+        // Its versions go on from where they began, so that setting the clock alone changes nothing.
+        dialler.clock.set_unix_ms(NOW_MS);
+        acceptor.clock.set_unix_ms(far_ms);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_is_no_reason() {
+    let (mut dialler, mut acceptor) = (node(1).await, node(2).await);
+    dialler.clock.set_unix_ms(NOW_MS + 400 * DAY_MS);
+    acceptor.clock.set_unix_ms(1);
+    meet(&mut dialler, &mut acceptor).await;
+}
+
+#[tokio::test]
+async fn who_said_what_no_peer_says_is_met_again_after_a_pause() {
+    let (mut dialler, mut acceptor) = (node(1).await, node(2).await);
+    let (one, two) = meet(&mut dialler, &mut acceptor).await;
+    acceptor.peering.close_for_nonsense(two.id, "nonsense");
+    assert_eq!(acceptor.down().await, (two.id, "nonsense".to_owned()));
+    assert_eq!(dialler.down().await.0, one.id);
+    let told = refusals_of_both(&mut dialler, &mut acceptor).await;
+    assert_eq!(told, (Refusal::PausedThere, Refusal::PausedHere));
+    // Who pauses does not dial either.
+    acceptor.dial(&dialler);
+    let event = acceptor.event().await;
+    assert!(matches!(event, PeerEvent::Refused { dialled: true, why: Refusal::PausedHere, .. }), "{event:?}");
+    acceptor.clock.advance(Duration::from_millis(300));
+    meet(&mut dialler, &mut acceptor).await;
 }
 
 #[tokio::test]
@@ -112,10 +154,10 @@ async fn another_version() {
     let Ok((mut line, _leash)) = Line::dial(stream, Purpose::Control).await else { panic!("no stream") };
     line.say(Body::Hello(wire::Hello { protocol: 7, ..Default::default() })).await.unwrap();
     // It is answered, so that the other version can say the same to its operator.
-    assert!(matches!(in_time(line.hear()).await, Ok(Body::Hello(hello)) if hello.protocol == 1));
+    assert!(matches!(in_time(line.hear()).await, Ok(Body::Hello(hello)) if hello.protocol == 2));
     let event = a.event().await;
     let PeerEvent::Refused { dialled: false, why, .. } = event else { panic!("not refused: {event:?}") };
-    assert_eq!(why, Refusal::Protocol { ours: 1, theirs: 7 });
+    assert_eq!(why, Refusal::Protocol { ours: 2, theirs: 7 });
 }
 
 #[tokio::test]
@@ -139,14 +181,31 @@ async fn a_node_does_not_start_with_what_others_would_refuse() {
             secret: None,
             descriptor: Vec::new(),
             advertise: advertise.to_owned(),
+            is_protected: true,
         };
         async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Peering::start(config, listener, mpsc::channel(1).0, mpsc::channel(1).0)
+            Peering::start(config, Arc::new(ManualClock::new(NOW_MS)), listener, mpsc::channel(1).0, mpsc::channel(1).0)
                 .map(drop)
                 .map_err(|e| e.to_string())
         }
     };
     assert_eq!(start("host:1").await, Ok(()));
     assert_eq!(start("host").await, Err("the advertised address is not host:port".to_owned()));
+}
+
+#[test]
+fn without_a_secret_only_private_networks_are_heard() {
+    let config = |secret: Option<&str>, is_protected| PeeringConfig {
+        me: NodeId::from_bytes([1; 20]),
+        incarnation: Incarnation(1),
+        cluster_name: "circlet".to_owned(),
+        secret: secret.map(|secret| Secret::new(secret).unwrap()),
+        descriptor: Vec::new(),
+        advertise: "127.0.0.1:7946".to_owned(),
+        is_protected,
+    };
+    let (near, far) = ("10.0.0.1".parse().unwrap(), "8.8.8.8".parse().unwrap());
+    assert!(config(None, true).hears(near) && !config(None, true).hears(far));
+    assert!(config(Some("a long enough secret"), true).hears(far) && config(None, false).hears(far));
 }

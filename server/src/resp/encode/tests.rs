@@ -53,6 +53,15 @@ fn a_large_value_leaves_by_reference() {
     assert_eq!(encode(Reply::Shared(value.clone()), Protocol::Resp2), encode(Reply::Bulk(&value), Protocol::Resp2));
 }
 
+#[test]
+fn a_long_error_can_be_seen_by_who_counts_errors() {
+    let (mut output, name) = (Output::default(), vec![b'x'; SHARED_BYTES]);
+    output.reply(Reply::Shared(vec![0; SHARED_BYTES].into()), Protocol::Resp2);
+    let mark = output.mark();
+    output.reply(Reply::error_about("ERR no ", &name, ""), Protocol::Resp2);
+    assert_eq!(output.since(mark), [b"-ERR no ", &name[..], b"\r\n"].concat());
+}
+
 /// Replies that both versions have, and that the oracle writes as Redis does.
 #[derive(Clone, Debug)]
 enum Common {

@@ -17,7 +17,7 @@ fn scan_pieces(pieces: &[&[u8]], limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<
         buffer.extend_from_slice(piece);
         loop {
             let length = match scanner.scan(&mut buffer, &mut spans, limits) {
-                Err(error) => return (requests, Some(error.0.into_owned())),
+                Err(error) => return (requests, Some(String::from_utf8_lossy(&error.0).into_owned())),
                 Ok(Scanned::Partial { missing }) => {
                     assert!(missing > 0);
                     break;
@@ -47,7 +47,7 @@ fn check_error(stream: &[u8], limits: &Limits, text: &str) {
 #[test]
 fn what_breaks_the_protocol_is_named_as_redis_names_it() {
     let check = |stream: &str, text: &str| check_error(stream.as_bytes(), &LIMITS, &format!("Protocol error: {text}"));
-    for length in ["a", "", "01", "+1", "1048577", "2147483648", "99999999999999999999", "- 1", "-0"] {
+    for length in ["a", "", "01", "+1", "2147483648", "99999999999999999999", "- 1", "-0"] {
         check(&format!("*{length}\r\n"), "invalid multibulk length");
     }
     for length in ["a", "", "-1", "03", "536870913", "99999999999999999999"] {
@@ -55,10 +55,35 @@ fn what_breaks_the_protocol_is_named_as_redis_names_it() {
     }
     check("*2\r\n+a\r\n", "expected '$', got '+'");
     check("*1\r\n*1\r\n", "expected '$', got '*'");
+    check("*1\r\n\r\n", "expected '$', got '\r'");
     check("get \"a\r\n", "unbalanced quotes in request");
     check(&"a".repeat(MAX_LINE_BYTES + 1), "too big inline request");
     check(&format!("*{}", "1".repeat(MAX_LINE_BYTES)), "too big mbulk count string");
     check(&format!("*1\r\n${}", "1".repeat(MAX_LINE_BYTES)), "too big bulk count string");
+}
+
+#[test]
+fn every_end_is_looked_at_once_it_has_come() {
+    let check = |stream: &str| check_error(stream.as_bytes(), &LIMITS, "Protocol error: invalid CRLF in request");
+    // Behind a string.
+    check("*1\r\n$4\r\nPINGxxPING\r\n");
+    for end in ["\rx", "x\n", "\r\r", "\n\r", "$1"] {
+        check(&format!("*2\r\n$4\r\nPING{end}$1\r\na\r\n"));
+        check(&format!("*1\r\n$0\r\n{end}"));
+        check(&format!("*1\r\n$40000\r\n{}{end}", "a".repeat(40_000)));
+    }
+    // Behind a header, whatever number it says; its first byte was looked at before.
+    for header in
+        ["*1", "*0", "*-1", "*a", "*", "*99999999999999", "*1\r\n$4", "*1\r\n$a", "*1\r\n$", "*1\r\n$99999999999"]
+    {
+        check(&format!("{header}\rX$4\r\nPING\r\n"));
+        check(&format!("{header}\r\r\n"));
+    }
+    check_error(b"*1\r\n+4\rX", &LIMITS, "Protocol error: expected '$', got '+'");
+    // One byte of an end says nothing yet.
+    for stream in ["*1\r", "*1\r\n$4\r", "*1\r\n$4\r\nPINGx", "*1\r\n+4\r"] {
+        assert_eq!(scan_pieces(&[stream.as_bytes()], &LIMITS), (vec![], None), "{stream:?}");
+    }
 }
 
 #[test]
@@ -73,6 +98,7 @@ fn before_authentication_only_small_requests_are_taken() {
 fn a_request_larger_than_the_query_buffer_is_refused_by_its_header() {
     let limits = Limits { max_request_bytes: 100, ..LIMITS };
     let text = "Protocol error: request is larger than the query buffer limit";
+    assert!(ProtocolError::new(text).is_too_long());
     check_error(format!("*2\r\n$50\r\n{}\r\n$50\r\n", "a".repeat(50)).as_bytes(), &limits, text);
 }
 

@@ -1,0 +1,37 @@
+//! What other nodes send over links, for the fuzz targets.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    frame::{self, Head, Kind},
+    serve,
+    whole::{ScanStep, Swept},
+};
+use crate::resp::Output;
+
+/// Bodies of answers about many slots.
+pub(crate) fn answers(body: &Bytes) {
+    if let Ok(swept) = Swept::decode(body) {
+        swept.encode(&mut Output::default());
+    }
+    if let Ok(step) = ScanStep::decode(body) {
+        step.encode(&mut Output::default());
+    }
+}
+
+/// A stream of frames, read as requests and as replies.
+pub(crate) fn frames(input: &mut BytesMut) {
+    let mut replies = input.clone();
+    while let Ok(Some(mut frame)) = frame::next(input) {
+        let Ok(head) = Head::read(&mut frame) else { break };
+        match head.kind {
+            Kind::Command => serve::read_command(head, frame),
+            Kind::Every | Kind::Scan | Kind::Wait => serve::read_whole(head, frame.freeze()),
+        }
+    }
+    while let Ok(Some(mut frame)) = frame::next(&mut replies) {
+        if frame::read_reply(&mut frame).is_err() {
+            break;
+        }
+    }
+}
