@@ -1,7 +1,9 @@
 //! What the system tests share: the simulator with its invariants, real nodes as processes, and what drives them.
 
 pub mod clients;
+pub mod differential;
 pub mod figures;
+pub mod hostile;
 pub mod invariants;
 pub mod load;
 pub mod process;
