@@ -143,6 +143,9 @@ impl Output {
     fn elements(&mut self, mark: u8, elements: Vec<Reply<'_>>, protocol: Protocol) {
         self.head(mark, elements.len());
         for element in elements {
+            if self.cuts() {
+                return;
+            }
             self.reply(element, protocol);
         }
     }
@@ -153,6 +156,9 @@ impl Output {
             Protocol::Resp3 => self.head(b'%', pairs.len()),
         }
         for (key, value) in pairs {
+            if self.cuts() {
+                return;
+            }
             self.reply(key, protocol);
             self.reply(value, protocol);
         }

@@ -1,19 +1,20 @@
-//! Inline commands: a line split into arguments, with the quoting of Redis' `sdssplitargs`.
+//! Inline commands: a line split into arguments, with the quoting of Valkey 9.1 (`sdsnsplitargs`).
 //!
 //! Arguments are separated by white space. Inside double quotes `\n \r \t \b \a`, `\xHH` and `\` before any other byte
-//! are understood, inside single quotes only `\'`; a closing quote must end the argument. A zero byte ends the line,
-//! since it did for the C strings of the original.
+//! are understood, inside single quotes only `\'`; quoted and other parts may follow each other in one argument. A zero
+//! byte ends the line, since it did for the C strings of the original.
 
 use super::Span;
 
-/// A quote was not closed, or something follows a closing quote.
+/// A quote was not closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unbalanced;
 
 /// Splits the line, and unquotes its arguments in place: an argument is never longer than its quoted form.
 pub(super) fn split(line: &mut [u8], spans: &mut Vec<Span>) -> Result<(), Unbalanced> {
     let end = memchr::memchr(0, line).unwrap_or(line.len());
-    let mut words = Words { line: &mut line[..end], read: 0, write: 0 };
+    let length = line.len();
+    let mut words = Words { line: &mut line[..end], length, read: 0, write: 0 };
     loop {
         words.skip_space();
         if words.read == end {
@@ -28,6 +29,8 @@ pub(super) fn split(line: &mut [u8], spans: &mut Vec<Span>) -> Result<(), Unbala
 
 struct Words<'a> {
     line: &'a mut [u8],
+    /// The length of the line with what follows a zero byte.
+    length: usize,
     read: usize,
     write: usize,
 }
@@ -39,54 +42,40 @@ impl Words<'_> {
         }
     }
 
+    /// One argument. A quote begins and ends anywhere in it; only one that is open at the end is wrong.
     fn word(&mut self) -> Result<(), Unbalanced> {
+        let mut quote = None;
         while let Some(&byte) = self.line.get(self.read) {
-            self.read += 1;
-            match byte {
-                b' ' | b'\n' | b'\r' | b'\t' => break,
-                b'"' => return self.double_quoted(),
-                b'\'' => return self.single_quoted(),
-                byte => self.put(byte),
-            }
-        }
-        Ok(())
-    }
-
-    fn double_quoted(&mut self) -> Result<(), Unbalanced> {
-        loop {
-            let (byte, length) = match self.line[self.read..] {
-                [] => return Err(Unbalanced),
-                [b'"', ..] => return self.close(),
-                [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                    (nibble(high) << 4 | nibble(low), 4)
+            // An escape at the very end of the line is none.
+            let has_room = |bytes: usize| self.read + bytes < self.length;
+            let (byte, length) = match (quote, &self.line[self.read..]) {
+                (None, [b' ' | b'\n' | b'\r' | b'\t', ..]) => {
+                    self.read += 1;
+                    return Ok(());
                 }
-                [b'\\', escaped, ..] => (control(escaped), 2),
-                [byte, ..] => (byte, 1),
+                (None, [b'"' | b'\'', ..]) => {
+                    quote = Some(byte);
+                    self.read += 1;
+                    continue;
+                }
+                (Some(open), _) if open == byte => {
+                    quote = None;
+                    self.read += 1;
+                    continue;
+                }
+                (Some(b'"'), [b'\\', b'x', high, low, ..])
+                    if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() && has_room(4) =>
+                {
+                    (nibble(*high) << 4 | nibble(*low), 4)
+                }
+                (Some(b'"'), [b'\\', escaped, ..]) if has_room(2) => (control(*escaped), 2),
+                (Some(b'\''), [b'\\', b'\'', ..]) if has_room(2) => (b'\'', 2),
+                _ => (byte, 1),
             };
             self.read += length;
             self.put(byte);
         }
-    }
-
-    fn single_quoted(&mut self) -> Result<(), Unbalanced> {
-        loop {
-            let (byte, length) = match self.line[self.read..] {
-                [] => return Err(Unbalanced),
-                [b'\'', ..] => return self.close(),
-                [b'\\', b'\'', ..] => (b'\'', 2),
-                [byte, ..] => (byte, 1),
-            };
-            self.read += length;
-            self.put(byte);
-        }
-    }
-
-    fn close(&mut self) -> Result<(), Unbalanced> {
-        self.read += 1;
-        match self.line.get(self.read) {
-            Some(&byte) if !is_space(byte) => Err(Unbalanced),
-            _ => Ok(()),
-        }
+        if quote.is_some() { Err(Unbalanced) } else { Ok(()) }
     }
 
     fn put(&mut self, byte: u8) {
@@ -142,6 +131,10 @@ mod tests {
         check(r"set 'it\'s \n'", Some(&["set", r"it's \n"]));
         check(r#"get """#, Some(&["get", ""]));
         check(r#"get foo"bar""#, Some(&["get", "foobar"]));
+        check(r#"get "a"b 'c'"d" ""x a"b c"d"#, Some(&["get", "ab", "cd", "x", "ab cd"]));
+        check(r"get 'a\'", Some(&["get", r"a\"]));
+        check(r#"get "a\""#, Some(&["get", r"a\"]));
+        check(r#"get "\x41""#, Some(&["get", "A"]));
         check("get a\0b", Some(&["get", "a"]));
         check("get a\u{b}b", Some(&["get", "a\u{b}b"]));
     }
@@ -149,10 +142,10 @@ mod tests {
     #[test]
     fn quotes_that_do_not_balance_are_refused() {
         check(r#"get "a"#, None);
-        check(r#"get "a"b"#, None);
         check(r#"get "a\"#, None);
+        check(r#"get a"b"#, None);
         check("get 'a", None);
-        check("get 'a'b", None);
+        check("get 'a'b'", None);
         check("get \"a\0\"", None);
     }
 }

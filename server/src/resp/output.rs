@@ -24,6 +24,10 @@ pub struct Output {
     sent: usize,
     /// Bytes in `front` that are still to be sent.
     waiting: usize,
+    /// Above so many bytes nobody will get what is here; 0: no limit.
+    limit: usize,
+    /// Something was left out because of the limit.
+    is_cut: bool,
 }
 
 impl Output {
@@ -40,6 +44,42 @@ impl Output {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Above so many bytes (0: no limit) nobody will send what is here, so a reply of many elements ends there: one request
+    /// must not make more of them. Whoever limits has to ask [`Output::is_cut`] before anything is sent.
+    #[inline]
+    pub fn limit_to(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// The limit; 0: none.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether there is more than the limit allows, so that an element has to be left out.
+    #[inline]
+    pub(super) fn cuts(&mut self) -> bool {
+        self.is_cut |= self.limit != 0 && self.len() > self.limit;
+        self.is_cut
+    }
+
+    /// Whether something was left out: the replies are not complete.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Notes that something was left out.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Takes everything out, and leaves the limit.
+    pub(crate) fn take(&mut self) -> Output {
+        let empty = Output { limit: self.limit, ..Output::default() };
+        std::mem::replace(self, empty)
     }
 
     /// The run that small replies are written to.
@@ -68,6 +108,7 @@ impl Output {
 
     /// Appends everything of another output.
     pub fn append(&mut self, mut other: Output) {
+        self.is_cut |= other.is_cut;
         if other.front.is_empty() {
             self.tail.extend_from_slice(&other.tail[other.sent..]);
             return;

@@ -123,6 +123,11 @@ impl Scanner {
     ///
     /// Arguments of an inline command are unquoted in place.
     pub fn scan(&mut self, bytes: &mut [u8], spans: &mut Vec<Span>, limits: &Limits) -> Result<Scanned, ProtocolError> {
+        if !self.is_inside()
+            && let Some(scanned) = whole(bytes, spans, limits)
+        {
+            return Ok(scanned);
+        }
         let scanned = match bytes.first() {
             None => return Ok(Scanned::Partial { missing: 1 }),
             Some(b'*') => self.array(bytes, spans, limits)?,
@@ -242,6 +247,54 @@ impl Scanner {
             false => Ok(Scanned::Request { args: before..spans.len(), length }),
         }
     }
+}
+
+/// A request of short strings that has come whole, as almost every one has: its spans are pushed. None for any other, and
+/// for whatever is wrong or limited: the general way finds out what.
+#[inline]
+fn whole(bytes: &[u8], spans: &mut Vec<Span>, limits: &Limits) -> Option<Scanned> {
+    let (count, mut at) = short_header(bytes, b'*')?;
+    if count == 0 || count > limits.max_args || limits.unauthenticated {
+        return None;
+    }
+    let before = spans.len();
+    let mut argument = || {
+        let (length, header) = short_header(&bytes[at..], b'$')?;
+        let start = at + header;
+        let end = start + length as usize;
+        if bytes.get(end..end + 2)? != b"\r\n" || end > limits.max_request_bytes || length > limits.max_bulk_bytes {
+            return None;
+        }
+        // Positions fit, as below.
+        spans.push(Span { start: start as u32, end: end as u32 });
+        at = end + 2;
+        Some(())
+    };
+    if (0..count).all(|_| argument().is_some()) {
+        return Some(Scanned::Request { args: before..spans.len(), length: at });
+    }
+    spans.truncate(before);
+    None
+}
+
+/// A header with a mark and a number of up to four digits: the number, and how many bytes the header takes. None for any
+/// other one.
+#[inline]
+fn short_header(bytes: &[u8], mark: u8) -> Option<(u32, usize)> {
+    if *bytes.first()? != mark {
+        return None;
+    }
+    let mut number = 0;
+    for at in 1..6 {
+        let digit = bytes.get(at)?.wrapping_sub(b'0');
+        if digit > 9 {
+            let has_ended = bytes.get(at..at + 2)? == b"\r\n";
+            let is_number = at == 2 || at > 2 && bytes[1] != b'0';
+            return (has_ended && is_number).then_some((number, at + 2));
+        }
+        number = number * 10 + u32::from(digit);
+    }
+    None
 }
 
 /// The end of a line among the first bytes, where the header of any small string has it; a loop over four bytes is

@@ -19,6 +19,20 @@ fn check(reply: Reply<'_>, resp2: &str, resp3: &str) {
 }
 
 #[test]
+fn an_array_ends_where_the_limit_of_its_output_is() {
+    let mut output = Output::default();
+    output.limit_to(100);
+    output.reply(Reply::Array(vec![Reply::Bulk(&[b'x'; 20]); 3]), Protocol::Resp2);
+    assert!(!output.is_cut());
+    output.reply(Reply::Array(vec![Reply::Bulk(&[b'x'; 20]); 1000]), Protocol::Resp2);
+    assert!(output.is_cut() && output.len() < 200);
+    let mut other = Output::default();
+    other.append(output.take());
+    assert!(other.is_cut() && !output.is_cut());
+    assert_eq!(output.limit(), 100);
+}
+
+#[test]
 fn every_kind_of_reply_in_both_versions() {
     let same = |reply, text| check(reply, text, text);
     same(Reply::OK, "+OK\r\n");
