@@ -35,6 +35,7 @@ impl SlotTxn<'_> {
     /// the key has an empty one.
     fn lend(&mut self, key: &[u8]) -> Option<BytesMut> {
         let (_, place) = self.live(&self.access.database.name(key))?;
+        self.open_books();
         let entries = self.replica.entries_mut().0;
         match entries.entry(place).value() {
             Value::Large(bytes) if bytes.is_unique() => entries.exchange(place, Bytes::new()).try_into_mut().ok(),

@@ -31,6 +31,8 @@ const MAX_ORIGINS: usize = 256;
 pub struct SlotEntries {
     index: Index,
     deadlines: Deadlines,
+    /// The sum of all deadlines.
+    deadline_sum: u128,
     origins: Vec<Origin>,
     entry_bytes: usize,
     /// How many entries the databases have beside the first; none as long as they have none.
@@ -47,6 +49,8 @@ pub struct Held {
     pub keys: usize,
     /// Those with a deadline.
     pub expires: usize,
+    /// The sum of their deadlines, in milliseconds since 1970.
+    pub deadlines: u128,
 }
 
 impl SlotEntries {
@@ -54,6 +58,7 @@ impl SlotEntries {
         SlotEntries {
             index: Index::new(seed),
             deadlines: Deadlines::new(),
+            deadline_sum: 0,
             origins: Vec::new(),
             entry_bytes: 0,
             others: None,
@@ -77,12 +82,15 @@ impl SlotEntries {
 
     /// How many entries a database has.
     pub fn held(&self, database: Database) -> Held {
+        let all = || Held { keys: self.len(), expires: self.expires(), deadlines: self.deadline_sum };
         match &self.others {
             None if database != Database::FIRST => Held::default(),
-            None => Held { keys: self.len(), expires: self.expires() },
+            None => all(),
             Some(others) if database != Database::FIRST => others[database.index()],
-            Some(others) => others.iter().fold(Held { keys: self.len(), expires: self.expires() }, |left, other| {
-                Held { keys: left.keys - other.keys, expires: left.expires - other.expires }
+            Some(others) => others.iter().fold(all(), |left, other| Held {
+                keys: left.keys - other.keys,
+                expires: left.expires - other.expires,
+                deadlines: left.deadlines - other.deadlines,
             }),
         }
     }
@@ -206,6 +214,7 @@ impl SlotEntries {
                 self.count(key, |held| {
                     held.keys += 1;
                     held.expires += usize::from(deadline != 0);
+                    held.deadlines += u128::from(deadline);
                 });
                 fold.toggle(key, dot);
             }
@@ -234,6 +243,7 @@ impl SlotEntries {
         self.count(entry.key(), |held| {
             held.keys -= 1;
             held.expires -= usize::from(entry.deadline() != 0);
+            held.deadlines -= u128::from(entry.deadline());
         });
         if self.index.len() == 0 {
             self.origins = Vec::new();
@@ -259,18 +269,19 @@ impl SlotEntries {
         if old_deadline != deadline {
             self.remove_deadline(old_deadline, hash);
             self.add_deadline(deadline, hash);
-            self.recount_deadline(place, old_deadline != 0, deadline != 0);
+            self.recount_deadline(place, old_deadline, deadline);
         }
     }
 
-    /// An entry got a deadline, or lost it.
-    fn recount_deadline(&mut self, place: Place, had: bool, has: bool) {
+    /// An entry has another deadline, or none any more.
+    fn recount_deadline(&mut self, place: Place, old: u64, new: u64) {
         let (database, _) = Database::of(self.index.entry(place).key());
         if database != Database::FIRST
             && let Some(others) = &mut self.others
         {
             let held = &mut others[database.index()];
-            held.expires = held.expires + usize::from(has) - usize::from(had);
+            held.expires = held.expires + usize::from(new != 0) - usize::from(old != 0);
+            held.deadlines = held.deadlines + u128::from(new) - u128::from(old);
         }
     }
 
@@ -314,12 +325,14 @@ impl SlotEntries {
     fn add_deadline(&mut self, deadline: u64, hash: u64) {
         if deadline != 0 {
             self.deadlines.insert(deadline, hash);
+            self.deadline_sum += u128::from(deadline);
         }
     }
 
     fn remove_deadline(&mut self, deadline: u64, hash: u64) {
         if deadline != 0 {
             self.deadlines.remove(deadline, hash);
+            self.deadline_sum -= u128::from(deadline);
         }
     }
 }

@@ -407,43 +407,47 @@ impl Store {
         now: u64,
         run: impl FnOnce(&mut SlotTxn<'_>) -> R,
     ) -> (R, Option<Ticket>) {
-        shard.change(slot, &self.memory, |shard, at| {
-            let Shard { clock, writer, totals, random, earliest_deadline, slots, outbox, .. } = shard;
-            let replica = &mut slots[at];
-            let (ship_to, counting) = (replica.ship_to().intersection(outbox.open_peers()), replica.counting());
-            let ships = !ship_to.is_empty();
-            let counting_copies = counting.intersection(ship_to).len();
-            let (acts, dot, tracking) = (replica.role() == Role::Acting, None, self.memory.tracking());
-            let mut txn = SlotTxn {
-                replica,
-                clock,
-                writer,
-                totals,
-                random,
-                earliest_deadline,
-                now,
-                version_now: self.version_ms(now),
-                access: Access::default(),
-                tracking,
-                dot,
-                acts,
-                ships,
-                counting_copies,
-            };
-            let result = run(&mut txn);
-            let dot = txn.dot;
-            let ticket = dot.map(|dot| {
-                let mut reached = PeerSet::EMPTY;
-                if ships {
-                    writer.finish();
-                    reached = outbox.ship(writer, ship_to, &self.lanes, &*self.events);
-                    writer.release();
-                }
-                let shard = (slot.index() / SLOTS_PER_SHARD) as u16;
-                Ticket { slot, shard, seq: outbox.seq(), sent_to: reached, hlc: dot.hlc }
-            });
-            (result, ticket)
-        })
+        let at = slot.index() % SLOTS_PER_SHARD;
+        let Shard { clock, writer, totals, random, earliest_deadline, slots, outbox, .. } = shard;
+        let replica = &mut slots[at];
+        let (ship_to, counting) = (replica.ship_to().intersection(outbox.open_peers()), replica.counting());
+        let ships = !ship_to.is_empty();
+        let counting_copies = counting.intersection(ship_to).len();
+        let (acts, dot, tracking) = (replica.role() == Role::Acting, None, self.memory.tracking());
+        let mut txn = SlotTxn {
+            replica,
+            clock,
+            writer,
+            totals,
+            random,
+            earliest_deadline,
+            now,
+            version_now: self.version_ms(now),
+            access: Access::default(),
+            tracking,
+            dot,
+            used: None,
+            before: None,
+            acts,
+            ships,
+            counting_copies,
+        };
+        let result = run(&mut txn);
+        let (dot, before) = (txn.dot, txn.before);
+        let ticket = dot.map(|dot| {
+            let mut reached = PeerSet::EMPTY;
+            if ships {
+                writer.finish();
+                reached = outbox.ship(writer, ship_to, &self.lanes, &*self.events);
+                writer.release();
+            }
+            let shard = (slot.index() / SLOTS_PER_SHARD) as u16;
+            Ticket { slot, shard, seq: outbox.seq(), sent_to: reached, hlc: dot.hlc }
+        });
+        if let Some(before) = before {
+            shard.changed(at, before, &self.memory);
+        }
+        (result, ticket)
     }
 
     fn with_copy<R>(&self, slot: Slot, change: impl FnOnce(&mut Replica<SlotEntries>, &mut HlcClock) -> R) -> R {

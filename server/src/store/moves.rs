@@ -38,6 +38,17 @@ impl SlotTxn<'_> {
         found.is_some()
     }
 
+    /// Whether there is such a key, asked by a command that reads something else of it than its value: counts as a hit or a
+    /// miss, and not as a use.
+    pub fn sees(&mut self, key: &[u8]) -> bool {
+        let found = self.live(&self.access.database.name(key)).is_some();
+        match found {
+            true => self.totals.hits += 1,
+            false => self.totals.misses += 1,
+        }
+        found
+    }
+
     /// Gives a key a value of this kind, with a deadline or 0 for none. A deadline that has come removes the key instead.
     pub fn put_kind(&mut self, key: &[u8], kind: Kind, value: Vec<u8>, deadline: u64) {
         self.put_content(key, Content { kind, value: Source::Shared(value.into()), deadline });

@@ -104,12 +104,17 @@ impl Shard {
         let at = slot.index() % SLOTS_PER_SHARD;
         let before = Held::by(&self.slots[at]);
         let result = change(self, at);
+        self.changed(at, before, memory);
+        result
+    }
+
+    /// A slot was changed that held this before: keeps the totals right.
+    pub(super) fn changed(&mut self, at: usize, before: Held, memory: &Memory) {
         let after = Held::by(&self.slots[at]);
         if before != after {
             self.account(at, before, after);
         }
         memory.report(&mut self.unreported_bytes);
-        result
     }
 
     fn account(&mut self, at: usize, before: Held, after: Held) {
@@ -131,8 +136,8 @@ fn slot_at(index: usize) -> Slot {
 }
 
 /// What of a slot goes into the totals.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Held {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held {
     acting: bool,
     keys: u64,
     expires: u64,
@@ -140,7 +145,7 @@ struct Held {
 }
 
 impl Held {
-    fn by(replica: &Replica<SlotEntries>) -> Held {
+    pub(super) fn by(replica: &Replica<SlotEntries>) -> Held {
         let entries = replica.entries();
         Held {
             acting: replica.role() == Role::Acting,

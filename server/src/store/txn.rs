@@ -15,7 +15,7 @@ use super::{
     entry::{Content, Entry, Source},
     index::Place,
     outbox::EffectWriter,
-    shard::{Random, Totals},
+    shard::{self, Random, Totals},
     uses::Tracking,
 };
 use crate::types::{Database, Kind, Value};
@@ -44,6 +44,10 @@ pub struct SlotTxn<'a> {
     pub(super) tracking: Tracking,
     /// The dot of the effect, from the first write on.
     pub(super) dot: Option<Dot>,
+    /// The entry of which a use was noted last.
+    pub(super) used: Option<Place>,
+    /// What the slot held before the first change; as long as there is none, nothing is counted.
+    pub(super) before: Option<shard::Held>,
     /// Whether this node acts for the slot. A copy that follows is only read: what is past its deadline is hidden, and
     /// stays until the acting node removes it.
     pub(super) acts: bool,
@@ -122,6 +126,7 @@ impl SlotTxn<'_> {
     #[inline]
     pub(super) fn note_use(&mut self, place: Place) {
         let (tracking, now, random) = (self.tracking(), self.version_now, &mut *self.random);
+        self.used = Some(place);
         self.replica.entries_mut().0.note_use(place, |old| tracking.used(old, now, random));
     }
 
@@ -225,7 +230,11 @@ impl SlotTxn<'_> {
         }
         let tracking = self.tracking();
         let (entries, fold) = self.replica.entries_mut();
-        let uses = tracking.used(entries.entry(place).uses(), self.version_now, self.random);
+        // A command that read the value first, or looked for the key, uses it once.
+        let uses = match entries.entry(place).uses() {
+            noted if self.used == Some(place) => noted,
+            old => tracking.used(old, self.version_now, self.random),
+        };
         entries.set_deadline(hash, place, deadline, dot, uses, fold);
         self.note_deadline(deadline);
         true
@@ -382,12 +391,20 @@ impl SlotTxn<'_> {
         if let Some(dot) = self.dot {
             return dot;
         }
+        self.open_books();
         let header = self.replica.stamp(self.clock, self.version_now);
         if self.ships {
             self.writer.start(&header);
         }
         self.dot = Some(header.dot);
         header.dot
+    }
+
+    /// Before anything is changed that counts: what the slot holds until then.
+    pub(super) fn open_books(&mut self) {
+        if self.before.is_none() {
+            self.before = Some(shard::Held::by(self.replica));
+        }
     }
 
     fn note_deadline(&mut self, deadline: u64) {

@@ -212,6 +212,11 @@ impl SlotTxn<'_> {
         self.note(key, Uses::counted(self.version_now, frequency))
     }
 
+    /// Forgets how a key was used, as if it had been made now. False if there is no such key.
+    pub fn forget_uses(&mut self, key: &[u8]) -> bool {
+        self.note(key, self.tracking().made(self.version_now))
+    }
+
     pub(super) fn note(&mut self, key: &[u8], uses: Uses) -> bool {
         let found = self.live(&self.access.database.name(key));
         if let Some((_, place)) = found {

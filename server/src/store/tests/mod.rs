@@ -141,6 +141,7 @@ pub(super) fn check_books(store: &Store) {
             let held = of.fold(Held::default(), |held, entry| Held {
                 keys: held.keys + 1,
                 expires: held.expires + usize::from(entry.deadline() != 0),
+                deadlines: held.deadlines + u128::from(entry.deadline()),
             });
             assert_eq!(entries.held(database), held, "database {database:?} of slot {slot}");
         }
