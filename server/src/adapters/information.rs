@@ -131,7 +131,7 @@ impl NodeInformation {
 
     /// All figures, for whoever came in by this port.
     pub fn info(&self, port: Port) -> Info {
-        let held = Held::look(&self.sources.store);
+        let held = Held::look(&self.sources.store, self.sources.clock.unix_ms());
         Info {
             server: self.server(port),
             clients: self.clients(),
@@ -200,7 +200,9 @@ impl NodeInformation {
     /// Lookups and removals are counted where they happen, in the store.
     fn stats(&self) -> Snapshot {
         let mut stats = self.sources.metrics.snapshot();
-        let (held, before) = (self.counted_by_store(), *self.forgotten.lock());
+        // In this order: what is counted now is no less than what was counted when it was forgotten.
+        let before = *self.forgotten.lock();
+        let held = self.counted_by_store();
         stats.totals = Totals {
             hits: held.hits - before.hits,
             misses: held.misses - before.misses,
@@ -250,7 +252,8 @@ impl Information for NodeInformation {
     fn memory(&self) -> MemoryFigures {
         let Memory { used, used_peak, maxmemory, resident, allocator, .. } = self.memory_now();
         let allocator = allocator.map(|found| [found.allocated, found.active, found.resident]);
-        let keys = Held::look(&self.sources.store).databases.iter().map(|held| held.keys).sum();
+        let keys =
+            Held::look(&self.sources.store, self.sources.clock.unix_ms()).databases.iter().map(|held| held.keys).sum();
         MemoryFigures { used, used_peak, maxmemory, resident, allocator, keys }
     }
 
@@ -292,9 +295,10 @@ struct Held {
 }
 
 impl Held {
-    fn look(store: &Store) -> Held {
+    fn look(store: &Store, now_unix_ms: u64) -> Held {
         let roles = [("acting", 0), ("following", 0), ("pulling", 0), ("releasing", 0)];
         let mut held = Held { databases: [Keyspace::default(); DATABASES], context_origins: 0, roles };
+        let mut deadlines = [0u128; DATABASES];
         for slot in Slot::all() {
             // Nothing that is counted here depends on the time.
             store.read(slot, 0, |copy| {
@@ -314,9 +318,15 @@ impl Held {
                         let here = entries.held(database);
                         sums.keys += here.keys as u64;
                         sums.expires += here.expires as u64;
+                        deadlines[number] += here.deadlines;
                     }
                 }
             });
+        }
+        for (sums, deadlines) in held.databases.iter_mut().zip(deadlines) {
+            let average = deadlines.checked_div(sums.expires.into()).unwrap_or_default();
+            // A deadline is below 2^63, so the average is.
+            sums.average_ttl_ms = (average as u64).saturating_sub(now_unix_ms);
         }
         debug_assert!(held.roles.iter().map(|(_, slots)| slots).sum::<u64>() <= SLOTS as u64);
         held

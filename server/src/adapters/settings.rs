@@ -220,6 +220,11 @@ impl Settings for NodeSettings {
             *password = password.take().filter(|password| !password.is_empty());
             settings.push(("requirepass-file", None));
         }
+        // What happens at the limit follows from the limit, where nobody says it: a node that refused writes would throw
+        // keys away after its next start.
+        if changed.contains("maxmemory") && !changed.contains("maxmemory-policy") {
+            settings.push(("maxmemory-policy", value("maxmemory-policy")));
+        }
         config::rewrite(file, &settings).map_err(|why| format!("Rewriting config file: {why}"))
     }
 
@@ -305,13 +310,14 @@ fn integer(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
 
 /// As many as the operating system has open files for; its limit is raised if it has to be.
 fn max_clients(text: &str) -> Result<Change, String> {
-    let count: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
+    let count = parse_integer(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
     let Some(count) = u32::try_from(count).ok().filter(|&count| count > 0) else {
         return Err("argument must be between 1 and 4294967295 inclusive".to_owned());
     };
     let needed = u64::from(count) + process::FILES_BESIDE_CLIENTS;
     let allowed = process::raise_open_files(needed).map_err(|error| error.to_string())?;
-    suffice(allowed, needed)?;
+    // No more than a node may be started with.
+    suffice(allowed.min(config::MOST_CLIENTS + process::FILES_BESIDE_CLIENTS), needed)?;
     Ok(Change::MaxClients(count as usize))
 }
 

@@ -155,7 +155,7 @@ impl ClientLimits {
 }
 
 fn seconds(text: &str) -> Result<u32, String> {
-    let number: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
+    let number = parse_integer(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
     let most = i32::MAX as u32;
     let seconds = u32::try_from(number).ok().filter(|&seconds| seconds <= most);
     seconds.ok_or_else(|| format!("argument must be between 0 and {most} inclusive"))

@@ -1,6 +1,6 @@
 //! The configuration as it is meant: every value checked, every default resolved.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{cmp::Ordering, net::IpAddr, path::PathBuf, time::Duration};
 
 use ring::id::NodeId;
 
@@ -19,7 +19,7 @@ use crate::types::{Policy, Tuning};
 const MOST_THREADS: u64 = 256;
 
 /// Most client connections; the operating system's limits are met before.
-const MOST_CLIENTS: u64 = 1_000_000;
+pub(crate) const MOST_CLIENTS: u64 = 1_000_000;
 
 /// What one node is told to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -316,11 +316,12 @@ fn tuning(typed: &Typed) -> Result<Tuning, ConfigError> {
 }
 
 fn secret(typed: &Typed, name: &'static str, in_file: &'static str) -> Result<Option<Secret>, ConfigError> {
-    if typed.is_given(name) && typed.is_given(in_file) {
-        return Err(typed.refuse(in_file, format!("cannot stand beside --{name}")));
+    // The stronger source counts: `CONFIG REWRITE` writes a password into a file beside which a flag may name another.
+    match typed.strength_of(name).cmp(&typed.strength_of(in_file)) {
+        Ordering::Equal if typed.is_given(name) => Err(typed.refuse(in_file, format!("cannot stand beside --{name}"))),
+        Ordering::Greater => typed.optional(name, Secret::new),
+        _ => typed.optional(in_file, Secret::from_file),
     }
-    let from_file = typed.optional(in_file, Secret::from_file)?;
-    Ok(from_file.or(typed.optional(name, Secret::new)?))
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {

@@ -32,6 +32,7 @@ pub use error::ConfigError;
 pub use identity::Identity;
 pub use machine::Machine;
 pub(crate) use machine::total_memory;
+pub(crate) use meant::MOST_CLIENTS;
 pub use meant::{Advertise, Announce, Config, DebugAllowed, LogFormat, LogLevel, Ports};
 pub use rewrite::rewrite;
 pub use secret::Secret;

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use parking_lot::Mutex;
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 /// Gives settings these values in the file, or takes them out where there is none. The file is the old or the new one,
 /// whatever happens; the error says why it is the old one.
 pub fn rewrite(file: &Path, settings: &[(&str, Option<String>)]) -> Result<(), String> {
+    let _one = ONE_AT_A_TIME.lock();
     let fail = |why: String| format!("{} {why}", file.display());
     // A link stays one: what it leads to is written.
     let file = fs::canonicalize(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
@@ -64,6 +66,9 @@ fn draft_of(file: &Path) -> PathBuf {
     name.into()
 }
 
+/// Two at a time would write to one draft.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// The draft has the permissions of the file before anything is in it: there may be a password.
 fn write(draft: &Path, file: &Path, text: &[u8]) -> io::Result<()> {
     let mut new = File::create(draft)?;
@@ -101,6 +106,23 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no draft is left");
+    }
+
+    #[test]
+    fn of_several_at_a_time_each_is_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("circlet.toml");
+        fs::write(&file, "").unwrap();
+        let write = |number: usize| {
+            let zone = number.to_string().repeat(2000 * number);
+            for _ in 0..20 {
+                rewrite(&file, &settings(&[("zone", Some(&zone))])).unwrap();
+                let text = fs::read_to_string(&file).unwrap();
+                assert!(text.starts_with("zone = ") && text.ends_with("\"\n"), "{} bytes", text.len());
+            }
+        };
+        std::thread::scope(|scope| (1..5).for_each(|number| drop(scope.spawn(move || write(number)))));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]

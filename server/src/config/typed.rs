@@ -100,6 +100,16 @@ impl Typed {
         self.given.contains_key(name)
     }
 
+    /// How strong the source of a setting is: flags beat the environment, and that beats a file; 0 if it is not given.
+    pub(super) fn strength_of(&self, name: &'static str) -> u8 {
+        match self.given.get(name).map(|given| &given.source) {
+            None => 0,
+            Some(Source::File(_)) => 1,
+            Some(Source::Environment) => 2,
+            Some(Source::Flag) => 3,
+        }
+    }
+
     /// An error about a setting, in the words of the place it came from.
     pub(super) fn refuse(&self, name: &'static str, why: impl std::fmt::Display) -> ConfigError {
         let secret = setting(name).is_some_and(|setting| setting.secret);
@@ -132,6 +142,10 @@ impl Typed {
         for (key, value) in &table {
             let refuse = |why: String| ConfigError::new(format!("{} in {}", shown(key), shown(file)), why);
             let setting = setting(key).ok_or_else(|| refuse("there is no such setting".to_owned()))?;
+            // `true` would be the password "yes", and 0x10 the password "16".
+            if setting.secret && !value.is_str() {
+                return Err(refuse("must be a text in quotes".to_owned()));
+            }
             let text = as_typed(value).map_err(refuse)?;
             if scopes.contains(&setting.scope) {
                 self.add(setting, text, Source::File(file.to_owned()));

@@ -2,6 +2,7 @@
 //! the same function whether they are typed at the start or given to `CONFIG SET`.
 
 use super::{error::ConfigError, typed::Typed};
+use crate::types::parse_integer;
 
 /// Their names, in the order of the alphabet, and the least value that each may have.
 pub const WATCH_SETTINGS: [(&str, i64); 7] = [
@@ -21,7 +22,7 @@ pub struct Watching(pub [i64; WATCH_SETTINGS.len()]);
 /// Reads the value of one of them; the error is in the words of Redis.
 pub fn watch_value(place: usize, text: &str) -> Result<i64, String> {
     let least = WATCH_SETTINGS[place].1;
-    let value: i64 = text.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+    let value = parse_integer(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
     if value < least {
         return Err(format!("argument must be between {least} and {} inclusive", i64::MAX));
     }

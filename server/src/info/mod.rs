@@ -118,6 +118,8 @@ pub struct Keyspace {
     pub keys: u64,
     /// How many of them have a deadline.
     pub expires: u64,
+    /// The time that these have left on average, in milliseconds; 0 if none has any.
+    pub average_ttl_ms: u64,
 }
 
 /// The ring as this node sees it.

@@ -17,7 +17,11 @@ pub(crate) fn example() -> Info {
         rates: Volume { calls: 3, input_bytes: 1536, output_bytes: 0 },
         cpu: Cpu { system: Duration::from_millis(1500), user: Duration::from_millis(2) },
         cluster_enabled: false,
-        keyspace: vec![Keyspace { keys: 5, expires: 2 }, Keyspace::default(), Keyspace { keys: 1, expires: 0 }],
+        keyspace: vec![
+            Keyspace { keys: 5, expires: 2, average_ttl_ms: 1500 },
+            Keyspace::default(),
+            Keyspace { keys: 1, ..Keyspace::default() },
+        ],
         circlet: Circlet {
             cluster_name: "circlet".to_owned(),
             members: vec![("up", 3)],
@@ -36,7 +40,7 @@ fn text(sections: &[&str]) -> String {
 fn sections_look_as_in_redis() {
     let cases = [
         ("cluster", "# Cluster\r\ncluster_enabled:0\r\n"),
-        ("KEYSPACE", "# Keyspace\r\ndb0:keys=5,expires=2,avg_ttl=0\r\ndb2:keys=1,expires=0,avg_ttl=0\r\n"),
+        ("KEYSPACE", "# Keyspace\r\ndb0:keys=5,expires=2,avg_ttl=1500\r\ndb2:keys=1,expires=0,avg_ttl=0\r\n"),
         ("modules", "# Modules\r\n"),
         ("errorstats", "# Errorstats\r\nerrorstat_ERR:count=2\r\nerrorstat_WRONGTYPE:count=1\r\n"),
         ("latencystats", "# Latencystats\r\nlatency_percentiles_usec_get:p50=1,p99=2,p99.9=8\r\n"),

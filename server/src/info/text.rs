@@ -219,11 +219,11 @@ pub(super) fn cluster(info: &Info, fields: &mut Fields<'_>) {
     fields.add("cluster_enabled", u8::from(info.cluster_enabled));
 }
 
-/// Databases without keys are left out, as in Redis. Nobody adds up how long keys have to live; tools want the field,
-/// and 0 is what Redis says when it does not know.
+/// Databases without keys are left out, as in Redis.
 pub(super) fn keyspace(info: &Info, fields: &mut Fields<'_>) {
-    for (number, Keyspace { keys, expires }) in info.keyspace.iter().enumerate().filter(|(_, held)| held.keys > 0) {
-        fields.add(format_args!("db{number}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    for (number, held) in info.keyspace.iter().enumerate().filter(|(_, held)| held.keys > 0) {
+        let Keyspace { keys, expires, average_ttl_ms } = held;
+        fields.add(format_args!("db{number}"), format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms}"));
     }
 }
 

@@ -270,7 +270,12 @@ fn secrets_come_from_a_file_as_well_and_are_never_shown() {
     let printed = format!("{config:?}");
     assert!(!printed.contains("sesame") && !printed.contains("hush"), "{printed}");
 
-    let both = refusal(&["server", "--requirepass-file", &path], &[("CIRCLET_REQUIREPASS", "hush")]);
+    // Of two that say something else the stronger counts, of equals none.
+    let stronger = server(&["--requirepass-file", &path], &[("CIRCLET_REQUIREPASS", "hush")]);
+    assert_eq!(stronger.requirepass.as_ref().map(Secret::reveal), Some("open sesame"));
+    let stronger = server(&["--requirepass", "typed"], &[("CIRCLET_REQUIREPASS_FILE", &path)]);
+    assert_eq!(stronger.requirepass.as_ref().map(Secret::reveal), Some("typed"));
+    let both = refusal(&["server", "--requirepass-file", &path, "--requirepass", "hush"], &[]);
     assert_eq!(both, format!("--requirepass-file {path}: cannot stand beside --requirepass"));
     assert_eq!(refusal(&["server", "--requirepass", ""], &[]), "--requirepass (not shown): must not be empty");
     let long = "hush".repeat(1000);
