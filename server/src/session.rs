@@ -77,7 +77,6 @@ pub struct Session {
     is_authenticated: bool,
     is_closing: bool,
     is_read_only: bool,
-    is_asking: bool,
     has_authenticated: bool,
     /// Whether replies are left out (`CLIENT REPLY`).
     silence: u8,
@@ -97,7 +96,6 @@ impl Session {
             is_authenticated,
             is_closing: false,
             is_read_only: false,
-            is_asking: false,
             has_authenticated: is_authenticated,
             silence: 0,
             written: None,
@@ -180,16 +178,6 @@ impl Session {
         self.client.set(Trait::ReadOnly, is_read_only);
     }
 
-    /// The next request is not to be sent elsewhere (`ASKING`).
-    pub fn ask(&mut self) {
-        self.is_asking = true;
-    }
-
-    /// Whether the request that begins now is not to be sent elsewhere; it holds for this one only.
-    pub fn take_asking(&mut self) -> bool {
-        std::mem::take(&mut self.is_asking)
-    }
-
     /// Back to how it was when the client connected, as `RESET` asks.
     pub fn reset(&mut self, settings: &dyn Settings) {
         self.speak(Protocol::Resp2);
@@ -197,7 +185,6 @@ impl Session {
         self.leave_no_trace(false);
         self.is_authenticated = settings.password().is_none();
         self.set_read_only(false);
-        self.is_asking = false;
         self.client.set(Trait::NoEvict, false);
         self.client.rename(Vec::new());
         self.silence &= Session::SKIP;

@@ -95,6 +95,21 @@ async fn above_the_hard_limit_of_its_output_a_client_is_cut_off() {
 }
 
 #[tokio::test]
+async fn one_request_for_more_than_the_hard_limit_ends_there() {
+    let node = node(&[("client-output-buffer-limit", "normal 1mb 0 0")]).await;
+    // Of one slot, and of many.
+    for (number, keys) in ["{a}x {a}x ", "x y z "].into_iter().enumerate() {
+        let mut stream = connect(&node).await;
+        set(&mut stream, "{a}x", 10_000).await;
+        set(&mut stream, "y", 10_000).await;
+        stream.write_all(format!("PING\r\nMGET {}\r\n", keys.repeat(5_000)).as_bytes()).await.unwrap();
+        assert!(rest(&mut stream).await.len() <= 7, "a part of an array came");
+        gone(&node).await;
+        assert_eq!(node.statistics.ended.lock().output, number as u64 + 1);
+    }
+}
+
+#[tokio::test]
 async fn above_the_soft_limit_a_client_is_cut_off_after_a_while() {
     let bounds = Bounds { pause_output_bytes: 64 << 20, ..Bounds::default() };
     let node = Node::start(&[("client-output-buffer-limit", "normal 0 1mb 1")], Port::Proxy, bounds).await;
@@ -190,6 +205,34 @@ async fn whoever_asks_nothing_for_too_long_is_disconnected() {
     assert_eq!(node.clients.waiting().blocked, 2);
     node.clients.unpause();
     receive(&mut paused, b"+PONG\r\n").await;
+}
+
+#[tokio::test]
+async fn whoever_is_being_served_is_not_idle() {
+    let node = node(&[("timeout", "1"), ("enable-debug-command", "yes")]).await;
+    let [mut sleeping, mut waiting] = [connect(&node).await, connect(&node).await];
+    waiting.write_all(b"WAIT 1 2000\r\n").await.unwrap();
+    ask(&mut sleeping, b"DEBUG SLEEP 2.5\r\n", b"+OK\r\n").await;
+    // The time that it waited does not count afterwards.
+    receive(&mut waiting, b":0\r\n").await;
+    ask(&mut waiting, b"PING\r\n", b"+PONG\r\n").await;
+    ask(&mut sleeping, b"PING\r\n", b"+PONG\r\n").await;
+}
+
+#[tokio::test]
+async fn what_clients_call_themselves_counts_as_their_memory() {
+    let node = node(&[]).await;
+    let mut stream = connect(&node).await;
+    ask(&mut stream, b"PING\r\n", b"+PONG\r\n").await;
+    let before = node.clients.memory_bytes();
+    let name = vec![b'n'; 20_000];
+    for command in ["CLIENT SETNAME", "CLIENT SETINFO LIB-NAME", "CLIENT SETINFO LIB-VER"] {
+        ask(&mut stream, &[command.as_bytes(), b" ", &name, b"\r\n"].concat(), b"+OK\r\n").await;
+    }
+    until(|| node.clients.memory_bytes() >= before + 60_000).await;
+    ask(&mut stream, b"RESET\r\n", b"+RESET\r\n").await;
+    drop(stream);
+    until(|| node.clients.memory_bytes() == 0).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write,
     net::SocketAddr,
+    ops::Deref,
     sync::atomic::{
         AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -43,6 +44,7 @@ pub struct Client {
     fixed_bytes: AtomicUsize,
     kept: Kept,
     names: Mutex<Names>,
+    name_bytes: AtomicUsize,
 }
 
 /// What a client calls itself.
@@ -107,6 +109,8 @@ pub(crate) struct Buffers {
     pub(crate) output_memory: usize,
     /// The requests whose replies are waited for.
     pub(crate) argument_bytes: usize,
+    /// What it calls itself.
+    pub(crate) name_bytes: usize,
     /// Whether the connection looks for requests.
     pub(crate) reads: bool,
 }
@@ -114,7 +118,7 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// The memory that they take up.
     pub(crate) fn memory(&self) -> usize {
-        self.input_capacity + self.output_memory + self.argument_bytes
+        self.input_capacity + self.output_memory + self.argument_bytes + self.name_bytes
     }
 }
 
@@ -127,6 +131,7 @@ struct Kept {
     output_pieces: AtomicUsize,
     output_memory: AtomicUsize,
     argument_bytes: AtomicUsize,
+    name_bytes: AtomicUsize,
     reads: AtomicBool,
 }
 
@@ -149,6 +154,7 @@ impl Client {
             fixed_bytes: AtomicUsize::new(size_of::<Client>()),
             kept: Kept { reads: AtomicBool::new(true), ..Kept::default() },
             names: Mutex::default(),
+            name_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -173,8 +179,8 @@ impl Client {
     }
 
     /// What it calls itself.
-    pub fn names(&self) -> Names {
-        self.names.lock().clone()
+    pub fn names(&self) -> impl Deref<Target = Names> + '_ {
+        self.names.lock()
     }
 
     /// The number of the database that its keys are of.
@@ -184,17 +190,29 @@ impl Client {
 
     /// `CLIENT SETNAME`.
     pub fn rename(&self, name: Vec<u8>) {
-        self.names.lock().name = name;
+        self.change_names(|names| names.name = name);
     }
 
     /// `CLIENT SETINFO lib-name`.
     pub fn set_library(&self, library: Vec<u8>) {
-        self.names.lock().library = library;
+        self.change_names(|names| names.library = library);
     }
 
     /// `CLIENT SETINFO lib-ver`.
     pub fn set_library_version(&self, version: Vec<u8>) {
-        self.names.lock().library_version = version;
+        self.change_names(|names| names.library_version = version);
+    }
+
+    fn change_names(&self, change: impl FnOnce(&mut Names)) {
+        let mut names = self.names.lock();
+        change(&mut names);
+        let Names { name, library, library_version } = &*names;
+        self.name_bytes.store(name.len() + library.len() + library_version.len(), Relaxed);
+    }
+
+    /// For the connection: what its names take up, in bytes.
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.name_bytes.load(Relaxed)
     }
 
     /// Ends its connection, whatever it does.
@@ -258,8 +276,16 @@ impl Client {
     /// subscribes.
     pub fn describe(&self, now_us: u64, command_name: impl Fn(u16) -> &'static str) -> Vec<u8> {
         let names = self.names();
-        let Buffers { input_bytes, input_capacity, output_tail, output_pieces, output_memory, argument_bytes, reads } =
-            self.buffers();
+        let Buffers {
+            input_bytes,
+            input_capacity,
+            output_tail,
+            output_pieces,
+            output_memory,
+            argument_bytes,
+            reads,
+            ..
+        } = self.buffers();
         let command = match self.last_command.load(Relaxed) {
             NO_COMMAND => "NULL",
             command => command_name(command),
@@ -343,6 +369,7 @@ impl Client {
         kept.output_pieces.store(buffers.output_pieces, Relaxed);
         kept.output_memory.store(buffers.output_memory, Relaxed);
         kept.argument_bytes.store(buffers.argument_bytes, Relaxed);
+        kept.name_bytes.store(buffers.name_bytes, Relaxed);
         kept.reads.store(buffers.reads, Relaxed);
     }
 
@@ -356,6 +383,7 @@ impl Client {
             output_pieces: kept.output_pieces.load(Relaxed),
             output_memory: kept.output_memory.load(Relaxed),
             argument_bytes: kept.argument_bytes.load(Relaxed),
+            name_bytes: kept.name_bytes.load(Relaxed),
             reads: kept.reads.load(Relaxed),
         }
     }

@@ -55,7 +55,9 @@ impl Clients {
         let mut evicted = 0;
         while total > limit_bytes {
             let Some((bytes, client)) = clients.pop() else { break };
-            tracing::info!(client = client.id(), bytes, "disconnected: clients take up too much memory");
+            if let Some(unsaid) = self.may_say_disconnected() {
+                tracing::info!(client = client.id(), bytes, unsaid, "disconnected: clients take up too much memory");
+            }
             client.kill();
             total -= bytes as u64;
             evicted += 1;

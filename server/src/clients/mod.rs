@@ -23,7 +23,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::session::Port;
+use crate::{logging::Seldom, session::Port};
 
 pub(crate) use client::NO_COMMAND;
 pub(crate) use client::{Buffers, Waits};
@@ -42,6 +42,7 @@ pub struct Clients {
     pause: pause::Pause,
     memory: memory::Memory,
     lingering: AtomicUsize,
+    says_disconnected: Mutex<Seldom>,
 }
 
 /// Connections that have ended hold a file until the client has closed too, or for a second. They are no clients any
@@ -83,6 +84,12 @@ impl Clients {
             client.notify(CLOSE_IDLE);
         }
         Some(Registration { clients: self.clone(), client })
+    }
+
+    /// Whether the log may say that a client is disconnected because it takes up too much; if so, how many others were not
+    /// named since the last time. Anybody can cause such lines.
+    pub(crate) fn may_say_disconnected(&self) -> Option<u64> {
+        self.says_disconnected.lock().may()
     }
 
     /// How many there are.

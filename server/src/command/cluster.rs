@@ -13,7 +13,7 @@ use crate::{
     resp::{Reply, Request},
     session::Port,
     topology::Topology,
-    types::{Database, parse_integer},
+    types::parse_integer,
 };
 
 /// The family.
@@ -65,9 +65,6 @@ const DISABLED: Reply<'static> = Reply::error("ERR This instance has cluster sup
 
 /// `READONLY` and `READWRITE`.
 fn read_only(context: &mut Context<'_>, is_read_only: bool) -> Answer<'static> {
-    if context.session.port() == Port::Proxy {
-        return DISABLED.into();
-    }
     context.session.set_read_only(is_read_only);
     Reply::OK.into()
 }
@@ -76,7 +73,6 @@ fn asking<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
     if context.session.port() == Port::Proxy {
         return DISABLED.into();
     }
-    context.session.ask();
     Reply::OK.into()
 }
 
@@ -84,7 +80,8 @@ fn asking<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
 fn count_keys(context: &Context<'_>, slot: &[u8]) -> Reply<'static> {
     let Some(slot) = parse_integer(slot) else { return NOT_AN_INTEGER };
     let Some(slot) = to_slot(slot) else { return Reply::error("ERR Invalid slot") };
-    let keys = context.router.copy_of_slot(slot, |copy| copy.replica().entries().len());
+    let database = context.session.mode().database;
+    let keys = context.router.copy_of_slot(slot, |copy| copy.replica().entries().held(database).keys);
     Reply::Integer(keys as i64)
 }
 
@@ -94,8 +91,9 @@ fn keys(context: &Context<'_>, slot: &[u8], count: &[u8]) -> Reply<'static> {
     let (Some(slot), Ok(count)) = (to_slot(slot), usize::try_from(count)) else {
         return Reply::error("ERR Invalid slot or number of keys");
     };
+    let database = context.session.mode().database;
     context.router.copy_of_slot(slot, |copy| {
-        Reply::Array(copy.keys(Database::FIRST).take(count).map(|key| Reply::Blob(key.to_vec())).collect())
+        Reply::Array(copy.keys(database).take(count).map(|key| Reply::Blob(key.to_vec())).collect())
     })
 }
 

@@ -131,6 +131,7 @@ fn doctor(context: &Context<'_>) -> String {
         let advice = match name {
             "expire-cycle" => "Many keys end at one time: spread their deadlines.",
             "fast-command" => "Commands that are fast by nature wait for the processor: look at the machine's load.",
+            "eviction-cycle" => "Memory is short: raise maxmemory, or store less.",
             _ => "SLOWLOG GET names the commands.",
         };
         // Writing to a string cannot fail.

@@ -4,7 +4,7 @@ use super::{
     Command, Flags,
     key::{REMOVE, STORE, TAKE},
 };
-use crate::resp::Request;
+use crate::{resp::Request, types::parse_integer};
 
 /// Whether executing the request a second time changes nothing more and answers the same, as far as this client can
 /// tell: reads, and writes that say what a key becomes whatever it was. Only such a request is sent again when its
@@ -25,7 +25,7 @@ pub(crate) fn is_repeatable(command: &Command, request: &Request<'_>) -> bool {
         // Without options it only reads.
         "getex" => request.len() == 2,
         // Without conditions. A time that has come removes the key, and a second time there is none.
-        "expire" | "pexpire" | "expireat" | "pexpireat" => request.len() == 3,
+        "expire" | "pexpire" => request.len() == 3 && parse_integer(request.arg(2)).is_some_and(|time| time > 0),
         // Without it the second answer is that there is such a key.
         "restore" => has(4, &["REPLACE"]),
         // Without a condition it is a SET.
@@ -54,7 +54,7 @@ mod tests {
             "SET a b",
             "SET a b EX 5",
             "SET a b keepttl",
-            "PEXPIREAT a 5",
+            "EXPIRE a 5",
             "MSET a b",
             "SETEX a 5 b",
             "PSETEX a 5 b",
@@ -80,6 +80,9 @@ mod tests {
             "SET a b EX 5 xx",
             "SET a b IFEQ c",
             "EXPIRE a 5 GT",
+            "EXPIRE a 0",
+            "PEXPIRE a -5",
+            "PEXPIREAT a 5",
             "APPEND a b",
             "GETDEL a",
             "GETEX a EX 5",

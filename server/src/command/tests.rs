@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     resp::OwnedRequest,
     store::{Access, Executed, Settings, Store},
-    types::{self, Policy},
+    types::{self, Policy, Tuning},
 };
 
 const NOW: u64 = 1_800_000_000_000;
@@ -105,7 +105,7 @@ fn replies_are_those_of_valkey() {
 fn a_dumped_value_is_restored() {
     let (store, slot) = store();
     run(&store, slot, &[b"SET", b"a", b"12345", b"PXAT", b"33177117420000"]);
-    let payload = types::payload::dump(b"12345");
+    let payload = types::payload::dump(b"12345").unwrap();
     assert_eq!(run(&store, slot, &[b"DUMP", b"a"]), format!("${}", String::from_utf8_lossy(&payload)));
     let check = |args: &[&[u8]], reply: &str, deadline: &str| {
         let args = [&[&b"RESTORE"[..], b"b"], args].concat();
@@ -131,7 +131,7 @@ fn what_is_known_of_uses_is_told_and_restored() {
         when switching between policies at runtime LRU and LFU data will take some time to adjust.";
     const NOT_TIMED: &str = "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
         switching between policies at runtime LRU and LFU data will take some time to adjust.";
-    let payload = types::payload::dump(b"v");
+    let payload = types::payload::dump(b"v").unwrap();
     for (policy, idle, frequency) in [(Policy::AllKeysLru, ":77", NOT_COUNTED), (Policy::AllKeysLfu, NOT_TIMED, ":200")]
     {
         let (store, slot) = store_with(policy);
@@ -270,4 +270,52 @@ fn no_arguments_make_a_command_panic() {
             }
         }
     });
+}
+
+/// By how much each of them raised `OBJECT FREQ` on Valkey 9.1.2, with a counter that grows with every use.
+#[test]
+fn a_key_is_used_as_often_as_in_valkey() {
+    let (store, slot) = store_with(Policy::AllKeysLfu);
+    store.tune(Tuning { log_factor: 0, decay_minutes: 0, ..store.tuning() });
+    for (line, uses) in [
+        ("GET k", 1),
+        ("GETEX k", 1),
+        ("GETEX k EX 100", 1),
+        ("GETEX k PERSIST", 1),
+        ("PERSIST k", 1),
+        ("SET k v XX", 1),
+        ("SET k v NX", 1),
+        ("SET k v IFEQ v", 1),
+        ("SET k v IFEQ w", 1),
+        ("SET k v XX GET", 2),
+        ("RENAMENX k k", 1),
+        ("EXPIRE k 100", 1),
+        ("EXISTS k", 0),
+        ("TTL k", 0),
+        ("TYPE k", 0),
+        ("OBJECT ENCODING k", 0),
+    ] {
+        let args = |line: &'static str| line.split(' ').map(str::as_bytes).collect::<Vec<_>>();
+        run(&store, slot, &args("SET k v EX 50"));
+        let frequency = || run(&store, slot, &args("OBJECT FREQ k"))[1..].parse::<u8>().unwrap();
+        let before = frequency();
+        run(&store, slot, &args(line));
+        assert_eq!(frequency() - before, uses, "{line}");
+    }
+    let payload = types::payload::dump(b"v").unwrap();
+    run(&store, slot, &[b"RESTORE", b"k", b"0", &payload, b"REPLACE"]);
+    assert_eq!(run(&store, slot, &[b"OBJECT", b"FREQ", b"k"]), ":5", "it is another key");
+}
+
+#[test]
+fn what_asks_about_a_key_hits_or_misses_it() {
+    let (store, slot) = store();
+    run(&store, slot, &[b"SET", b"k", b"v"]);
+    for command in ["EXISTS", "TYPE", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "GET", "STRLEN"] {
+        let before = store.totals();
+        run(&store, slot, &[command.as_bytes(), b"k"]);
+        run(&store, slot, &[command.as_bytes(), b"none"]);
+        let after = store.totals();
+        assert_eq!((after.hits - before.hits, after.misses - before.misses), (1, 1), "{command}");
+    }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{input::Input, talk::Talk};
 use crate::{
-    clients::{Buffers, Client},
+    clients::{Buffers, Client, Limits},
     router::Router,
     services::{Ended, Tally},
 };
@@ -43,7 +43,7 @@ impl Account {
     #[inline]
     pub(super) fn is_over_hard_limit(&self, talk: &mut Talk) -> bool {
         let bytes = talk.waiting_bytes().saturating_sub(UNCOUNTED_OUTPUT_BYTES);
-        bytes > 0 && self.is_over(bytes, talk)
+        (bytes > 0 || talk.output().is_cut()) && self.is_over(bytes, talk)
     }
 
     #[cold]
@@ -51,6 +51,7 @@ impl Account {
         let settings = &*self.router.services().settings;
         let hard_bytes = settings.client_limits().hard_output_bytes();
         let is_over = hard_bytes != 0 && bytes as u64 >= hard_bytes
+            || talk.output().is_cut()
             || bytes > STRANGERS_OUTPUT_BYTES && talk.session().is_stranger(settings);
         if is_over {
             self.give_up(talk, bytes);
@@ -91,8 +92,7 @@ impl Account {
     fn is_input_too_long(&self, bytes: usize, talk: &mut Talk) -> bool {
         let is_too_long = bytes > 0 && bytes > talk.session().max_input_bytes(&*self.router.services().settings);
         if is_too_long {
-            tracing::info!(client = self.client.id(), bytes, "disconnected: its request is too long");
-            talk.record_rest(Ended { input: 1, ..Ended::default() });
+            talk.end_for_its_request();
         }
         is_too_long
     }
@@ -114,7 +114,9 @@ impl Account {
     }
 
     fn give_up(&self, talk: &mut Talk, bytes: usize) {
-        tracing::info!(client = self.client.id(), bytes, "disconnected: too much waits for it");
+        if let Some(unsaid) = self.router.services().clients.may_say_disconnected() {
+            tracing::info!(client = self.client.id(), bytes, unsaid, "disconnected: too much waits for it");
+        }
         talk.record_rest(Ended { output: 1, ..Ended::default() });
     }
 
@@ -132,5 +134,14 @@ impl Drop for Account {
         self.client.note_buffers(&Buffers::default());
         self.router.services().clients.note_memory(-self.fixed_bytes);
         self.tell(-(self.noted.memory() as i64));
+    }
+}
+
+/// With more waiting for it than this a client is disconnected at once; 0: no limit.
+#[inline]
+pub(super) fn hard_output_bytes(limits: &Limits) -> usize {
+    match limits.hard_output_bytes() as usize {
+        0 => 0,
+        bytes => bytes.saturating_add(UNCOUNTED_OUTPUT_BYTES),
     }
 }

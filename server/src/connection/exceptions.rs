@@ -66,12 +66,12 @@ impl Talk {
 
     /// Executes a request and throws its reply away, unless it is one after which the client wants replies.
     fn execute_silently(&mut self, request: &Request<'_>, now_unix_ms: u64, tally: &mut Tally) {
-        let (said, places) = (take(&mut self.output), self.held.len());
+        let (said, places) = (self.output.take(), self.held.len());
         self.execute_one(request, now_unix_ms, tally);
         let reply = replace(&mut self.output, said);
         if let Some(held) = self.held.get_mut(places) {
             held.is_silent = true;
-            held.before = take(&mut self.output);
+            held.before = self.output.take();
             self.held_bytes += held.before.len();
         } else if let Some(later) = &mut self.later {
             later.is_silent = true;

@@ -20,8 +20,8 @@ impl Talk {
         let held: usize = self.held.iter().map(|held| held.before.memory_bytes()).sum();
         let reads = self.waiting_bytes() < self.pause_output_bytes;
         let output_memory = self.output.memory_bytes() + held;
-        let argument_bytes = self.pending_bytes;
-        Buffers { output_tail, output_pieces, output_memory, argument_bytes, reads, ..Buffers::default() }
+        let (argument_bytes, name_bytes) = (self.pending_bytes, self.session.client().name_bytes());
+        Buffers { output_tail, output_pieces, output_memory, argument_bytes, name_bytes, reads, ..Buffers::default() }
     }
 
     /// So many bytes were read and not looked at.
@@ -42,5 +42,13 @@ impl Talk {
         let tally = Tally { reads: self.reads, writes: self.writes, ended, ..Tally::default() };
         (self.reads, self.writes) = (0, 0);
         self.router.services().statistics.record(&tally);
+    }
+
+    /// The client is disconnected because its request is too long.
+    pub(super) fn end_for_its_request(&mut self) {
+        if let Some(unsaid) = self.router.services().clients.may_say_disconnected() {
+            tracing::info!(client = self.session.client().id(), unsaid, "disconnected: its request is too long");
+        }
+        self.record_rest(Ended { input: 1, ..Ended::default() });
     }
 }

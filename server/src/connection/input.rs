@@ -64,7 +64,8 @@ impl Input {
         talk: &mut Talk,
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        let count = ready!(self.poll_fill(stream, 1024, cx))?;
+        // A quarter more each time, so that what waits for long is not copied over and over.
+        let count = ready!(self.poll_fill(stream, (self.bytes.len() / 4).max(1024), cx))?;
         if count > 0 {
             talk.note_read_ahead(count);
             talk.pause();

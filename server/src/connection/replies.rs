@@ -87,8 +87,11 @@ impl Talk {
     /// What has begun, for a client that has gone: half of a `RENAME` between slots, of a `FLUSHALL` or of an `MSET` must
     /// not stay behind. None if nothing has begun that writes.
     pub(super) fn unfinished(self) -> Option<impl Future<Output = ()> + Send> {
+        let table = self.router.table().all();
+        let writes = |held: &Held| table[usize::from(held.command)].flags.contains(Flags::WRITE);
+        let pending = self.pending.filter(|_| self.held.iter().any(writes));
         let writing = self.later.filter(|waiting| waiting.command.flags.contains(Flags::WRITE));
-        let (pending, later) = (self.pending, writing.map(|waiting| waiting.reply));
+        let later = writing.map(|waiting| waiting.reply);
         (pending.is_some() || later.is_some()).then_some(async move {
             if let Some(pending) = pending {
                 pending.await;
@@ -105,8 +108,8 @@ impl Talk {
         let Poll::Ready(replies) = pending.as_mut().poll(cx) else { return };
         (self.pending, self.pending_bytes) = (None, 0);
         let mut tally = Tally::default();
-        let mut output = Output::default();
-        let rest = std::mem::take(&mut self.output);
+        let rest = self.output.take();
+        let mut output = self.output.take();
         let mut output_bytes = 0;
         self.held_bytes = 0;
         let services = self.router.services();
@@ -143,6 +146,7 @@ impl Talk {
         tally.divide(elapsed_us);
         tally.output_bytes = output_bytes as u64;
         services.statistics.record(&tally);
+        self.session.client().note(services.clock.monotonic_us(), None, self.commands);
     }
 
     /// Writes the reply that comes last, if it has come.
@@ -184,6 +188,7 @@ impl Talk {
         let executed = Executed { command: waiting.command, arguments, client: &self.session };
         executed.answered(services, &services.watch.limits(), elapsed_us, reply_bytes);
         services.statistics.record(&tally);
+        self.session.client().note(waiting.since_us + elapsed_us, None, self.commands);
         self.later = None;
     }
 }

@@ -64,9 +64,7 @@ impl Stopwatch {
         let elapsed_us = now_us.saturating_sub(self.started_us);
         self.started_us = now_us;
         tally.divide(elapsed_us);
-        let is_long =
-            [limits.slow_us, limits.event_ms.map(|ms| ms * 1000)].iter().flatten().any(|&us| elapsed_us >= us);
-        if commands > 1 && is_long {
+        if commands > 1 && is_long(limits, elapsed_us) {
             self.was_long(now_us);
         }
         elapsed_us / commands.max(1) as u64
@@ -118,7 +116,7 @@ impl Executed<'_> {
             value,
             arguments: self.arguments.clone(),
             client: client.peer().to_string(),
-            client_name: client.names().name,
+            client_name: client.names().name.clone(),
         });
     }
 }
@@ -204,5 +202,9 @@ mod tests {
         assert_eq!((watch.group(64, &LIMITS), tally.calls[0].duration_us), (1, 20_000));
         watch.start(clock.monotonic_us() + EXACT_FOR_US);
         assert_eq!(watch.group(64, &LIMITS), GROUP, "it is some time ago");
+        let never = Limits { slow_us: None, event_ms: Some(i64::MAX as u64), ..LIMITS };
+        clock.advance(Duration::from_micros(EXACT_FOR_US));
+        watch.lap(&clock, &mut tally, 16, &never);
+        assert_eq!(watch.group(64, &never), GROUP);
     }
 }

@@ -3,6 +3,7 @@
 use std::{ops::Range, pin::Pin, sync::Arc};
 
 use super::{
+    account,
     exceptions::Postponed,
     replies::{Held, Waiting},
     stopwatch::{self, Stopwatch},
@@ -12,7 +13,7 @@ use crate::{
     command::{Flags, Run},
     resp::{Limits, Output, ProtocolError, Reply, Request, Scanned, Scanner, Span},
     router::{Deferred, Dispatched, Router},
-    services::{Ended, Tally},
+    services::Tally,
     session::Session,
 };
 
@@ -215,6 +216,7 @@ impl Talk {
         self.stopwatch.start(start_us);
         self.batch_began_us = start_us;
         let output_before = self.output.len();
+        self.output.limit_to(account::hard_output_bytes(self.router.services().settings.client_limits()));
         self.paused = self.router.services().clients.paused();
         self.received_bytes += count as u64;
         self.session.client().note_received(self.received_bytes);
@@ -227,7 +229,9 @@ impl Talk {
         (tally.reads, tally.writes) = (self.reads + u64::from(count > 0), self.writes);
         (self.reads, self.writes) = (0, 0);
         self.router.services().statistics.record(tally);
-        self.session.client().note(end_us, self.last_command, self.commands);
+        // Whoever is being served is not idle, however long that takes.
+        let is_served = self.pending.is_some() || self.later.is_some() && self.session.client().waits() == Waits::Not;
+        self.session.client().note(if is_served { u64::MAX } else { end_us }, self.last_command, self.commands);
         tally.clear();
         done
     }
@@ -408,7 +412,7 @@ impl Talk {
             }
             Dispatched::Deferred => {
                 let protocol = self.session.protocol();
-                let before = if self.output.is_empty() { Output::default() } else { std::mem::take(&mut self.output) };
+                let before = if self.output.is_empty() { Output::default() } else { self.output.take() };
                 self.held_bytes += before.len();
                 let arguments = self.stopwatch.kept(request);
                 self.held.push(Held { before, command: number, protocol, arguments, is_silent: false });
@@ -436,8 +440,7 @@ impl Talk {
     fn refuse(&mut self, error: ProtocolError) {
         self.session.close();
         if error.is_too_long() {
-            tracing::info!(client = self.session.client().id(), "disconnected: its request is too long");
-            return self.record_rest(Ended { input: 1, ..Ended::default() });
+            return self.end_for_its_request();
         }
         if self.is_answered() {
             self.output.reply(Reply::error_of(&[b"ERR ", &*error.0].concat()), self.session.protocol());

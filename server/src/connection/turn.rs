@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         self.talk.record_rest(Ended::default());
         let Connection { stream, registration, bounds, talk, input, account, .. } = self;
         let place = registration.place_to_linger();
-        drop((registration, input, account));
+        drop((registration, input));
         let unfinished = talk.unfinished();
         match (end, place) {
             // Whether the client closes in time or not, this is the end.
@@ -128,6 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Farewell + Unpin> Connection<S> {
         if let Some(unfinished) = unfinished {
             unfinished.await;
         }
+        // What is not finished counts as long as it is there.
+        drop(account);
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -19,10 +19,10 @@ use tokio::{
 
 use self::{
     many::Whole,
-    replies::{Replies, append, fitting},
+    replies::{MAX_BYTES, Replies, append, fitting},
 };
 use super::{
-    frame::{self, BULK, Head, Kind, LARGE_BYTES, MORE, Malformed, Status, reply_head},
+    frame::{self, BULK, Head, Kind, LARGE_BYTES, MAX_FRAME_BYTES, MORE, Malformed, Status, reply_head},
     link::invalid,
     pursue::{Terms, pursue},
     work::{Outcome, Work},
@@ -42,6 +42,9 @@ const MAX_HOPS: u8 = 2;
 
 /// The largest `proto-max-bulk-len` that a node can have; the client's own node has checked its own.
 const LIMITS: Limits = Limits::new(512 << 20, false);
+
+/// After so long in one batch other tasks of the thread have their turn.
+const LONGEST_BATCH_US: u64 = 5_000;
 
 /// Serves the requests that a peer sends over this connection, until it ends, or `shutdown` becomes true and what was
 /// read is answered.
@@ -89,6 +92,15 @@ struct Group {
     head: Option<Head>,
 }
 
+/// What is executed at once, as long as it takes no more than [`LONGEST_BATCH_US`].
+struct Batch {
+    now_unix_ms: u64,
+    /// Replies that may leave.
+    ready: Output,
+    /// Replies that wait for the peers.
+    written: Vec<Acknowledged>,
+}
+
 /// What is answered when the peers have it.
 struct Acknowledged {
     id: u32,
@@ -99,45 +111,53 @@ struct Acknowledged {
 impl Server {
     async fn read(&mut self, input: &mut OwnedReadHalf) -> io::Result<()> {
         let mut bytes = BytesMut::new();
+        let mut may_be_more = false;
         loop {
             self.replies.until_room().await?;
-            bytes.reserve(64 << 10);
-            if input.read_buf(&mut bytes).await? == 0 {
-                return Ok(());
+            if may_be_more {
+                tokio::task::yield_now().await;
+            } else {
+                bytes.reserve(64 << 10);
+                if input.read_buf(&mut bytes).await? == 0 {
+                    return Ok(());
+                }
             }
-            self.take(&mut bytes).map_err(invalid)?;
+            may_be_more = self.take(&mut bytes).map_err(invalid)?;
         }
     }
 
-    /// Executes the complete frames of what was read, and hands over all replies at once.
-    fn take(&mut self, bytes: &mut BytesMut) -> Result<(), Malformed> {
-        let mut ready = Output::default();
-        let mut written = Vec::new();
-        let mut result = Ok(());
-        while let Some(mut frame) = frame::next(bytes)? {
-            result = Head::read(&mut frame).and_then(|head| match head.kind {
-                Kind::Command => self.command(head, &mut frame, &mut ready, &mut written),
+    /// Executes complete frames of what was read, and hands over all replies at once. Whether it stopped with frames left,
+    /// because it took long or much waits to be sent.
+    fn take(&mut self, bytes: &mut BytesMut) -> Result<bool, Malformed> {
+        let clock = self.router.services().clock.clone();
+        let began_us = clock.monotonic_us();
+        let mut batch = Batch { now_unix_ms: clock.unix_ms(), ready: Output::default(), written: Vec::new() };
+        let result = loop {
+            let mut frame = match frame::next(bytes) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            };
+            let executed = Head::read(&mut frame).and_then(|head| match head.kind {
+                Kind::Command => self.command(head, &mut frame, &mut batch),
                 Kind::Every | Kind::Scan | Kind::Wait => self.whole(head, frame.freeze()),
             });
-            if result.is_err() {
-                break;
+            if let Err(error) = executed {
+                break Err(error);
             }
-        }
-        if !ready.is_empty() {
-            self.replies.state.lock().output.append(ready);
+            if batch.ready.len() > MAX_BYTES || clock.monotonic_us() - began_us > LONGEST_BATCH_US {
+                break Ok(true);
+            }
+        };
+        if !batch.ready.is_empty() {
+            self.replies.state.lock().output.append(batch.ready);
             self.replies.written.notify_one();
         }
-        self.await_acks(written);
+        self.await_acks(batch.written);
         result
     }
 
-    fn command(
-        &mut self,
-        head: Head,
-        frame: &mut BytesMut,
-        ready: &mut Output,
-        written: &mut Vec<Acknowledged>,
-    ) -> Result<(), Malformed> {
+    fn command(&mut self, head: Head, frame: &mut BytesMut, batch: &mut Batch) -> Result<(), Malformed> {
         self.spans.clear();
         let command = scan(frame, &mut self.spans)?;
         let request = Request::new(frame, &self.spans);
@@ -145,13 +165,14 @@ impl Server {
             return Err(Malformed("a request that is not for its slot"));
         };
         if self.group.is_none() {
-            let now_unix_ms = self.router.services().clock.unix_ms();
             let out = &mut self.scratch;
-            let call = Call { command, run, request, mode: head.mode, now_unix_ms };
+            let is_read = command.flags.contains(Flags::READONLY);
+            let is_refused_if_large = head.flags & BULK == 0;
+            out.limit_to(if is_read && is_refused_if_large { LARGE_BYTES } else { MAX_FRAME_BYTES });
+            let call = Call { command, run, request, mode: head.mode, now_unix_ms: batch.now_unix_ms };
             let ran = self.router.run_here(head.slot, &call, out);
             let is_large = out.len() > LARGE_BYTES;
-            let is_too_large = is_large && head.flags & BULK == 0;
-            let is_read = command.flags.contains(Flags::READONLY);
+            let is_too_large = is_large && is_refused_if_large;
             match ran {
                 Ran::NotActing => {
                     let is_refused = head.hops >= MAX_HOPS;
@@ -159,27 +180,27 @@ impl Server {
                 }
                 Ran::Done | Ran::Failed if is_too_large && is_read => {
                     self.scratch = Output::default();
-                    append(ready, head.id, Status::TooLarge, Output::default());
+                    append(&mut batch.ready, head.id, Status::TooLarge, Output::default());
                     if head.flags & MORE != 0 {
                         self.group = Some(Group { is_refused: true, head: Some(head), ..Group::default() });
                     }
                     return Ok(());
                 }
                 Ran::Done | Ran::Failed if is_large => {
-                    append(ready, head.id, Status::Executed, std::mem::take(out));
+                    append(&mut batch.ready, head.id, Status::Executed, std::mem::take(out));
                 }
                 Ran::Done | Ran::Failed => {
-                    ready.raw(&reply_head(head.id, Status::Executed, out.len()));
-                    drain(out, ready);
+                    batch.ready.raw(&reply_head(head.id, Status::Executed, out.len()));
+                    drain(out, &mut batch.ready);
                 }
                 Ran::Written(ticket) => {
-                    written.push(Acknowledged { id: head.id, reply: std::mem::take(out), ticket });
+                    batch.written.push(Acknowledged { id: head.id, reply: std::mem::take(out), ticket });
                 }
             }
         }
         if let Some(group) = &mut self.group {
             match group.is_refused {
-                true => append(ready, head.id, Status::NotExecuted, Output::default()),
+                true => append(&mut batch.ready, head.id, Status::NotExecuted, Output::default()),
                 false => {
                     group.work.push(head.slot, command, head.mode, request.args_from(0));
                     group.ids.push(head.id);

@@ -100,10 +100,17 @@ impl Router {
         if self.store.make_room(call.now_unix_ms).is_err() {
             return Some(Reply::error(OutOfMemory::TEXT));
         }
-        // One copy goes to the store and one to other nodes; whoever asked for it in vain would end the process.
-        let bytes = call.request.extent();
-        (bytes >= LARGE_BYTES && !can_allocate(2 * bytes)).then_some(CANNOT_ALLOCATE)
+        // One copy goes to the store and one to other nodes.
+        without_memory(&call.request)
     }
+}
+
+/// Why a request cannot be copied twice, if there is no memory for that: whoever asked for it in vain would end the
+/// process.
+#[inline]
+pub(super) fn without_memory(request: &Request<'_>) -> Option<Reply<'static>> {
+    let bytes = request.extent();
+    (bytes >= LARGE_BYTES && !can_allocate(2 * bytes)).then_some(CANNOT_ALLOCATE)
 }
 
 /// For requests from this size on it is found out whether there is memory for them.

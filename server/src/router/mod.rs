@@ -21,6 +21,7 @@
 mod cluster;
 mod deferred;
 mod local;
+mod patience;
 mod split;
 mod transfer;
 mod wait;
@@ -53,6 +54,8 @@ pub use deferred::Deferred;
 pub use wait::Written;
 
 pub(crate) use local::{Call, Ran};
+
+use local::without_memory;
 
 /// What the client side of the node is made of.
 #[derive(Clone)]
@@ -113,6 +116,8 @@ const PREFETCHED_KEYS: usize = 64;
 const CROSS_SLOT: Reply<'static> = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 const NOT_AUTHENTICATED: Reply<'static> = Reply::error("NOAUTH Authentication required.");
 const NOT_SERVED: Reply<'static> = Reply::error("CLUSTERDOWN Hash slot not served");
+/// Whoever answered may run another version.
+const UNREADABLE: Reply<'static> = Reply::error("ERR another node answered a part of the command unreadably");
 
 impl Router {
     /// A router over this store and, through the cluster, over those of the other nodes.
@@ -321,6 +326,10 @@ impl Router {
             && let Some(address) = self.cluster.redirects.redirect(slot, session)
         {
             return reject(Reply::Error(format!("MOVED {slot} {address}").into()), session, out);
+        }
+        // It is copied to wait here, and once more to travel.
+        if let Some(refusal) = without_memory(&call.request) {
+            return reject(refusal, session, out);
         }
         deferred.defer(slot, call);
         Dispatched::Deferred

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ring::slot::Slot;
 use smallvec::SmallVec;
 
-use super::{CROSS_SLOT, Call, Deferred, Dispatched, Router, reject};
+use super::{CROSS_SLOT, Call, Deferred, Dispatched, Router, UNREADABLE, local::without_memory, reject};
 use crate::{
     command::{Gather, Keys, Run},
     resp::{Output, OwnedRequest, Pieces, Protocol, Reply, Request, Span, array_elements},
@@ -52,6 +52,9 @@ impl Router {
             let refusal = if keys_by_slot(call).is_some() { CROSS_SLOT } else { call.command.wrong_arity() };
             return reject(refusal, session, out);
         };
+        if let Some(refusal) = without_memory(request) {
+            return reject(refusal, session, out);
+        }
         self.note_writes(session, call.command, request);
         self.split(call, gather, out, deferred)
     }
@@ -61,7 +64,7 @@ impl Router {
             out.reply(call.command.wrong_arity(), call.mode.protocol);
             return Dispatched::Rejected;
         };
-        let mut gathering = Gathering::new(gather, keys.len(), call.mode.protocol);
+        let mut gathering = Gathering::new(gather, keys.len(), call.mode.protocol, out.limit());
         let mut later: Vec<(usize, Vec<Keyed>)> = Vec::new();
         for part in keys.chunk_by(|one, other| one.slot == other.slot) {
             let slot = part[0].slot;
@@ -155,9 +158,9 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    fn new(gather: Gather, keys: usize, protocol: Protocol) -> Gathering {
+    fn new(gather: Gather, keys: usize, protocol: Protocol, limit: usize) -> Gathering {
         let elements = if gather == Gather::ByKey { keys } else { 0 };
-        let pieces = Pieces::new(elements, protocol);
+        let pieces = Pieces::new(elements, protocol, limit);
         Gathering { gather, sum: 0, pieces, error: None, tickets: Vec::new(), protocol }
     }
 
@@ -167,21 +170,21 @@ impl Gathering {
             Err(reply) => reply,
         };
         match (self.gather, reply) {
-            (Gather::Sum, Reply::Integer(number)) => self.sum += number,
+            (Gather::Sum, Reply::Integer(number)) => self.sum = self.sum.saturating_add(number),
             (Gather::AllOk | Gather::One, _) => {}
             (Gather::ByKey, Reply::Array(elements)) => {
                 for (key, element) in part.iter().zip(elements) {
                     self.pieces.put(key.number as usize, element);
                 }
             }
-            (gather, reply) => unreachable!("a part of a command gathered by {gather:?} answered {reply:?}"),
+            // What it answered is not said: values do not belong into a report.
+            (gather, _) => unreachable!("a part of a command gathered by {gather:?} answered something else"),
         }
     }
 
     /// Takes the reply of a part as it came from another node. One that cannot be its reply is an error, no panic:
     /// who sent it may run another version.
     pub(super) fn take_encoded(&mut self, part: &[Keyed], reply: Reply<'static>) {
-        const UNREADABLE: Reply<'static> = Reply::error("ERR another node answered a part of the command unreadably");
         let Reply::Encoded(bytes) = reply else { return self.fail(reply) };
         if bytes.first() == Some(&b'-') {
             return self.fail(Reply::Encoded(bytes));
@@ -189,7 +192,7 @@ impl Gathering {
         match self.gather {
             Gather::AllOk | Gather::One => {}
             Gather::Sum => match integer(&bytes) {
-                Some(number) => self.sum += number,
+                Some(number) => self.sum = self.sum.saturating_add(number),
                 None => self.fail(UNREADABLE),
             },
             Gather::ByKey | Gather::Concat => match array_elements(&bytes) {
@@ -212,6 +215,9 @@ impl Gathering {
         }
         let mut out = Output::default();
         self.write(&mut out);
+        if out.is_cut() {
+            return Reply::error("ERR the reply is larger than 'client-output-buffer-limit' allows");
+        }
         Reply::Encoded(out.into_bytes())
     }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use ring::slot::Slot;
 
 use super::{
-    Call, Dispatched, Router,
+    Call, Dispatched, Router, UNREADABLE,
     deferred::{DEADLINE_US, reply_of},
     done,
     split::integer,
@@ -31,7 +31,6 @@ use crate::{
     session::{Mode, Session},
 };
 
-const UNREADABLE: Reply<'static> = Reply::error("ERR another node answered a part of the command unreadably");
 const HALF_DONE: Reply<'static> =
     Reply::error("INDETERMINATE the new key has the value, but it is not known whether the old one is gone");
 

@@ -7,16 +7,15 @@
 //! When a node was lost since a write that went to another node, what the new acting node has says nothing about that
 //! write: then the answer is an error instead of a number.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ring::{
-    id::Peer,
     slot::{SLOTS, Slot},
     slot_set::SlotSet,
 };
 
-use super::{NOT_SERVED, Router, deferred::DEADLINE_US};
-use crate::{command::Later, forward::Asked, resp::Reply, routes::Where, store::Ticket};
+use super::{NOT_SERVED, Router, patience::Patience};
+use crate::{command::Later, forward::Asked, resp::Reply, store::Ticket};
 
 /// The slots that a connection wrote to.
 #[derive(Clone, Debug)]
@@ -64,7 +63,7 @@ impl Router {
             }
             let (mut missing, mut least) = (written.slots.clone(), usize::MAX);
             let start_us = router.services.clock.monotonic_us();
-            let mut changes = router.cluster.routes.changes();
+            let mut patience = Patience::new(&router);
             loop {
                 let elapsed = Duration::from_micros(router.services.clock.monotonic_us() - start_us);
                 let left = time.map(|time| time.saturating_sub(elapsed));
@@ -72,6 +71,7 @@ impl Router {
                     if let Some(copies) = copies {
                         least = least.min(copies);
                         missing.subtract(&slots);
+                        patience.renew();
                     }
                 }
                 if lost() {
@@ -80,10 +80,9 @@ impl Router {
                 if missing.is_empty() {
                     return Reply::Integer(least.min(router.cluster.replicas) as i64);
                 }
-                if elapsed > time.unwrap_or_default().max(Duration::from_micros(DEADLINE_US)) {
+                if !patience.rest().await && time.is_none_or(|time| elapsed > time) {
                     return NOT_SERVED;
                 }
-                let _ = tokio::time::timeout(Duration::from_millis(10), changes.changed()).await;
             }
         })
     }
@@ -108,16 +107,7 @@ impl Router {
         wanted: usize,
         time: Option<Duration>,
     ) -> Vec<(SlotSet, Option<usize>)> {
-        let mut nodes: BTreeMap<Option<Peer>, SlotSet> = BTreeMap::new();
-        for slot in slots.iter() {
-            let node = match self.cluster.routes.of(slot) {
-                Where::Here => None,
-                Where::There(peer) => Some(peer),
-                Where::Nowhere => continue,
-            };
-            nodes.entry(node).or_insert_with(|| SlotSet::new(SLOTS)).insert(slot);
-        }
-        let asks = nodes.into_iter().map(async |(node, slots)| {
+        let asks = self.by_node(slots).into_iter().map(async |(node, slots)| {
             let copies = match node {
                 None => self.copies_here(&slots, wanted, time).await,
                 Some(peer) => match self.ask_wait(peer, client, &slots, wanted as u32, time).await {

@@ -8,21 +8,21 @@
 //! On the port for cluster-aware clients these commands mean the slots that this node acts for, as in Redis Cluster:
 //! such a client asks all nodes and puts the answers together.
 //!
-//! A sweep gives way to other tasks of its thread every few slots, so that `KEYS` over millions of keys does not keep
+//! A sweep gives way to other tasks of its thread every few slots or milliseconds, so that `KEYS` over millions of keys does not keep
 //! clients and heartbeats waiting.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ring::{
     id::Peer,
     slot::{SLOTS, Slot},
     slot_set::SlotSet,
 };
-use tokio::sync::watch;
 
 use super::{
-    Call, NOT_SERVED, Router,
-    deferred::{DEADLINE_US, LOST, encoded},
+    Call, NOT_SERVED, Router, UNREADABLE,
+    deferred::{LOST, encoded},
+    patience::Patience,
 };
 use crate::{
     command::{Command, Gather, Later, Run, is_repeatable, key::ScanOptions},
@@ -34,15 +34,13 @@ use crate::{
     types::parse_cursor,
 };
 
-/// A sweep gives way to others after so many slots.
+/// A sweep gives way to others after so many slots, or after one with which it took so long.
 const SLOTS_AT_A_TIME: usize = 256;
+const LONGEST_US: u64 = 5_000;
 
 /// One `SCAN` asks other nodes at most so often, then it answers with what it has: a cluster with few keys in it
 /// would otherwise keep a client waiting for thousands of steps.
 const MAX_SCAN_STEPS: usize = 64;
-
-/// What was not executed is tried again after this time, or when the routes change.
-const REST: Duration = Duration::from_millis(10);
 
 /// A request about the whole keyspace, on its way through it.
 pub(super) struct Walk {
@@ -53,31 +51,6 @@ pub(super) struct Walk {
     pub(super) client: u64,
     /// Only this node's slots are meant: a cluster-aware client asks every node and adds up by itself.
     pub(super) is_local: bool,
-}
-
-/// When a walk gives up: after the usual time in which nothing went on.
-struct Patience<'a> {
-    router: &'a Router,
-    changes: watch::Receiver<u64>,
-    deadline_us: u64,
-}
-
-impl<'a> Patience<'a> {
-    fn new(router: &'a Router) -> Patience<'a> {
-        let deadline_us = router.services.clock.monotonic_us() + DEADLINE_US;
-        Patience { router, changes: router.cluster.routes.changes(), deadline_us }
-    }
-
-    fn renew(&mut self) {
-        self.deadline_us = self.router.services.clock.monotonic_us() + DEADLINE_US;
-    }
-
-    /// Waits a little; false if the time is over.
-    async fn rest(&mut self) -> bool {
-        // Ready or not, the routes are looked at again.
-        let _ = tokio::time::timeout(REST, self.changes.changed()).await;
-        self.router.services.clock.monotonic_us() < self.deadline_us
-    }
 }
 
 impl Walk {
@@ -120,7 +93,7 @@ impl Walk {
             let mut missing = SlotSet::full(SLOTS);
             let mut patience = Patience::new(&self.router);
             while !missing.is_empty() {
-                let nodes = self.by_node(&missing);
+                let nodes = self.router.by_node(&missing);
                 let first = missing.iter().nth(self.router.random() as usize % missing.len());
                 let nearest = nodes.into_iter().find(|(_, slots)| first.is_some_and(|first| slots.contains(first)));
                 let Some((node, slots)) = nearest else {
@@ -195,7 +168,7 @@ impl Walk {
 
     /// Asks every node for those of the slots that lead there; what each was asked for, and what it answered.
     async fn sweep_all(&self, slots: &SlotSet) -> Vec<(SlotSet, Option<Swept>)> {
-        let asks = self.by_node(slots).into_iter().map(async |(node, slots)| {
+        let asks = self.router.by_node(slots).into_iter().map(async |(node, slots)| {
             let swept = match node {
                 None => Some(self.router.sweep(self.as_whole(), &slots).await),
                 Some(peer) => self.ask_sweep(peer, &slots).await,
@@ -203,21 +176,6 @@ impl Walk {
             (slots, swept)
         });
         futures_util::future::join_all(asks).await
-    }
-
-    /// The slots by the node that they lead to; those of no node are left out. This node comes last, so that the
-    /// others are asked before it begins with its own part.
-    fn by_node(&self, slots: &SlotSet) -> Vec<(Option<Peer>, SlotSet)> {
-        let mut nodes: BTreeMap<Option<Peer>, SlotSet> = BTreeMap::new();
-        for slot in slots.iter() {
-            let node = match self.router.cluster.routes.of(slot) {
-                Where::Here => None,
-                Where::There(peer) => Some(peer),
-                Where::Nowhere => continue,
-            };
-            nodes.entry(node).or_insert_with(|| SlotSet::new(SLOTS)).insert(slot);
-        }
-        nodes.into_iter().rev().collect()
     }
 
     fn as_whole(&self) -> WholeRequest<'_> {
@@ -239,8 +197,6 @@ impl Walk {
         }
     }
 }
-
-const UNREADABLE: Reply<'static> = Reply::error("ERR another node answered a part of the command unreadably");
 
 /// The slots that were asked for and executed.
 fn executed(mut asked: SlotSet, unserved: &SlotSet) -> SlotSet {
@@ -284,12 +240,15 @@ impl Router {
         let since_us = self.services.clock.monotonic_us();
         let start = if until_first { self.random() as usize % SLOTS } else { 0 };
         let mut now_unix_ms = self.services.clock.unix_ms();
+        let mut began_us = since_us;
         for (number, slot) in
             Slot::all().cycle().skip(start).take(SLOTS).filter(|&slot| slots.contains(slot)).enumerate()
         {
-            if number % SLOTS_AT_A_TIME == SLOTS_AT_A_TIME - 1 {
+            let is_long = || self.services.clock.monotonic_us() - began_us > LONGEST_US;
+            if number % SLOTS_AT_A_TIME == SLOTS_AT_A_TIME - 1 || is_long() {
                 tokio::task::yield_now().await;
                 now_unix_ms = self.services.clock.unix_ms();
+                began_us = self.services.clock.monotonic_us();
             }
             let take = |reply: Reply<'_>| swept.take(reply, whole.mode.protocol);
             let WholeRequest { command, request, mode } = whole;

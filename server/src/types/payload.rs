@@ -35,6 +35,9 @@ const MIN_SAVED: usize = 4;
 /// Nor are strings above this one, which would hold up their shard for more than a tenth of a second.
 const MAX_COMPRESSED: usize = 32 << 20;
 
+/// What stands around a string is shorter than this.
+const ENVELOPE_BYTES: usize = 32;
+
 /// Why a payload is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -44,11 +47,13 @@ pub enum Refusal {
     Data,
 }
 
-/// The payload of a string. Takes time linear in its length.
-pub fn dump(value: &[u8]) -> Vec<u8> {
-    let mut payload = vec![STRING];
+/// The payload of a string; none if there is no memory for it. Takes time linear in its length.
+pub fn dump(value: &[u8]) -> Option<Vec<u8>> {
+    let mut payload = Vec::new();
+    payload.try_reserve_exact(value.len() + ENVELOPE_BYTES).ok()?;
+    payload.push(STRING);
     write_string(value, &mut payload);
-    seal(payload, VERSION)
+    Some(seal(payload, VERSION))
 }
 
 /// Adds what tells that a payload is whole.

@@ -31,6 +31,7 @@ pub(super) struct Filter<'a> {
 /// What may hold of a client.
 #[derive(Debug, Default)]
 struct Conditions<'a> {
+    /// In order.
     ids: Option<Vec<u64>>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
@@ -108,6 +109,7 @@ impl<'a> Conditions<'a> {
             ids.push(id.ok_or(Reply::error("ERR client-id should be greater than 0"))?);
             rest = behind;
         }
+        ids.sort_unstable();
         Ok(rest)
     }
 
@@ -136,7 +138,7 @@ impl<'a> Conditions<'a> {
         let is = |name: &[u8], wanted: &[u8]| !name.is_empty() && name == wanted;
         let address = |text: &[u8]| client.peer().to_string().as_bytes() == text;
         [
-            self.ids.as_ref().map(|ids| ids.contains(&client.id())),
+            self.ids.as_ref().map(|ids| ids.binary_search(&client.id()).is_ok()),
             self.address.map(address),
             self.local_address.map(|text| client.local().to_string().as_bytes() == text),
             self.ip.map(|text| client.peer().ip().to_string().as_bytes() == text),

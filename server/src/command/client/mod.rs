@@ -2,10 +2,14 @@
 
 mod filter;
 mod help;
+mod tracking;
 
 use std::sync::Arc;
 
-use self::filter::Filter;
+use self::{
+    filter::Filter,
+    tracking::{NOT_TRACKING, tracking, tracking_info},
+};
 use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, SYNTAX_ERROR};
 use crate::{
     clients::{Client, Paused, Trait},
@@ -16,20 +20,12 @@ use crate::{
 pub(super) const BAD_NAME: Reply<'static> =
     Reply::error("ERR Client names cannot contain spaces, newlines or special characters.");
 
-/// Nobody tracks keys here yet, so nobody is in that mode.
-const NOT_TRACKING: Reply<'static> = Reply::error(
-    "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-);
-
-const NO_TRACKING: Reply<'static> =
-    Reply::error("ERR client side caching is not supported: keys that a connection reads are not tracked");
-
 /// The subcommands of `CLIENT`.
 pub(super) const SUBCOMMANDS: &[Command] = &[
     subcommand("client|caching", 3, FOR_ALL, |_, _| NOT_TRACKING.into()),
     subcommand("client|capa", -3, FOR_ALL, |context, request| capabilities(context, request).into()),
     subcommand("client|getname", 2, FOR_ALL, |context, _| {
-        match context.session.client().names().name {
+        match context.session.client().names().name.clone() {
             name if name.is_empty() => Reply::Null,
             name => Reply::Blob(name),
         }
@@ -65,7 +61,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     subcommand("client|setname", 3, FOR_ALL, |context, request| {
         set_name(context.session.client(), request.arg(2)).into()
     }),
-    subcommand("client|tracking", -3, NOT_BUSY, |_, _| NO_TRACKING.into()),
+    subcommand("client|tracking", -3, NOT_BUSY, |context, request| tracking(context, request).into()),
     subcommand("client|trackinginfo", 2, NOT_BUSY, |_, _| tracking_info().into()),
     subcommand("client|unblock", -3, FOR_ADMIN, |context, request| unblock(context, request).into()),
     subcommand("client|unpause", 2, FOR_ADMIN, |context, _| {
@@ -137,15 +133,6 @@ fn import_source(word: &[u8]) -> Reply<'static> {
 }
 
 /// As for a client that did not ask for tracking.
-fn tracking_info() -> Reply<'static> {
-    let text = |text: &'static str| Reply::Text(text.into());
-    Reply::Map(vec![
-        (text("flags"), Reply::Set(vec![text("off")])),
-        (text("redirect"), Reply::Integer(-1)),
-        (text("prefixes"), Reply::Array(vec![])),
-    ])
-}
-
 fn reply<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
     match request.arg(2).to_ascii_lowercase().as_slice() {
         b"on" => {

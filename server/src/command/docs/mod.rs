@@ -145,8 +145,7 @@ impl Description {
         Reply::Set(self.keys.iter().map(KeySpec::reply).collect())
     }
 
-    /// What becomes of the key at this place of a request with so many arguments; `number` says which of the keys it
-    /// is.
+    /// What becomes of the key at this place of a request; `number` says which of the keys it is.
     pub(super) fn key_flags(&self, place: usize, number: usize) -> &[&'static str] {
         let found = self.keys.iter().find(|spec| spec.covers(place, number));
         found.or(self.keys.last()).map_or(&[], |spec| &spec.flags)

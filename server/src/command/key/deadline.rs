@@ -116,7 +116,8 @@ pub(super) fn pexpiretime<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -
     time(txn, request, |deadline| deadline)
 }
 
-fn time<'t>(txn: &SlotTxn<'_>, request: &Request<'_>, shown: impl Fn(u64) -> u64) -> Reply<'t> {
+fn time<'t>(txn: &mut SlotTxn<'_>, request: &Request<'_>, shown: impl Fn(u64) -> u64) -> Reply<'t> {
+    txn.sees(request.arg(1));
     Reply::Integer(match txn.deadline(request.arg(1)) {
         None => -2,
         Some(0) => -1,

@@ -67,7 +67,7 @@ fn del<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
 }
 
 fn exists<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
-    Reply::Integer(request.args_from(1).filter(|key| txn.contains(key)).count() as i64)
+    Reply::Integer(request.args_from(1).filter(|key| txn.sees(key)).count() as i64)
 }
 
 fn touch<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
@@ -75,5 +75,6 @@ fn touch<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
 }
 
 fn kind<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
+    txn.sees(request.arg(1));
     Reply::Simple(txn.peek(request.arg(1)).map_or("none", |value| value.kind().name()))
 }

@@ -45,6 +45,7 @@ const MAX_EMBEDDED_BYTES: usize = 128;
 
 fn encoding<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
     let key = request.arg(2);
+    txn.sees(key);
     let Some((value, deadline)) = txn.value_and_deadline(key) else { return Reply::Null };
     let is_raw = txn.kind(key) == Some(Kind::Raw);
     Reply::Text(
@@ -75,6 +76,7 @@ const NOT_TIMED: Reply<'static> = Reply::error(
 );
 
 fn freq<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
+    txn.sees(request.arg(2));
     match txn.frequency(request.arg(2)) {
         Some(_) if !txn.counts_frequency() => NOT_COUNTED,
         Some(frequency) => Reply::Integer(frequency.into()),
@@ -83,6 +85,7 @@ fn freq<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
 }
 
 fn idletime<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
+    txn.sees(request.arg(2));
     match txn.idle_seconds(request.arg(2)) {
         Some(_) if txn.counts_frequency() => NOT_TIMED,
         Some(seconds) => Reply::Integer(seconds as i64),
@@ -91,5 +94,5 @@ fn idletime<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
 }
 
 fn refcount<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
-    if txn.contains(request.arg(2)) { Reply::Integer(1) } else { Reply::Null }
+    if txn.sees(request.arg(2)) { Reply::Integer(1) } else { Reply::Null }
 }

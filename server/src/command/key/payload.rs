@@ -1,7 +1,7 @@
 //! `DUMP` and `RESTORE`.
 
 use crate::{
-    command::{NOT_AN_INTEGER, SYNTAX_ERROR},
+    command::{CANNOT_ALLOCATE, NOT_AN_INTEGER, SYNTAX_ERROR},
     resp::{Reply, Request},
     store::SlotTxn,
     types::{
@@ -11,7 +11,8 @@ use crate::{
 };
 
 pub(super) fn dump<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
-    txn.value(request.arg(1)).map_or(Reply::Null, |value| Reply::Blob(payload::dump(value.as_slice())))
+    txn.value(request.arg(1))
+        .map_or(Reply::Null, |value| payload::dump(value.as_slice()).map_or(CANNOT_ALLOCATE, Reply::Blob))
 }
 
 pub(super) fn restore<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
@@ -40,7 +41,8 @@ fn try_restore(txn: &mut SlotTxn<'_>, request: &Request<'_>) -> Result<Reply<'st
     match options {
         Options { frequency: Some(frequency), .. } if txn.counts_frequency() => drop(txn.set_frequency(key, frequency)),
         Options { idle_seconds: Some(seconds), .. } if !txn.counts_frequency() => drop(txn.set_idle(key, seconds)),
-        _ => {}
+        // It is another key with this name.
+        _ => drop(txn.forget_uses(key)),
     }
     Ok(Reply::OK)
 }

@@ -75,8 +75,8 @@ pub(super) fn renamenx<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> R
     if !txn.finds(request.arg(1)) {
         return NO_SUCH_KEY;
     }
-    // The same name twice is taken, too.
-    if txn.finds(request.arg(2)) {
+    // The same name twice is taken, too, and it is used once.
+    if request.arg(1) == request.arg(2) || txn.finds(request.arg(2)) {
         return Reply::Integer(0);
     }
     rename(txn, request);

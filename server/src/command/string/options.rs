@@ -93,10 +93,15 @@ impl<'a> Options<'a> {
     /// Whether the key is as it has to be.
     #[inline]
     pub(super) fn allow(&self, txn: &mut SlotTxn<'_>, key: &[u8]) -> bool {
-        if let Some(wanted) = self.equals {
-            return txn.finds(key) && txn.peek(key).is_some_and(|value| value.as_slice() == wanted);
+        let allows = match self.equals {
+            Some(wanted) => txn.peek(key).is_some_and(|value| value.as_slice() == wanted),
+            None => self.only_if.is_none_or(|exists| txn.contains(key) == exists),
+        };
+        // What is allowed is a use of the key by itself.
+        if !allows {
+            txn.finds(key);
         }
-        self.only_if.is_none_or(|exists| txn.finds(key) == exists)
+        allows
     }
 
     /// The deadline that is asked for.

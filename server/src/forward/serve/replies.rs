@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// With so many bytes of replies not sent, or of requests in tasks, nothing more is read.
-const MAX_BYTES: usize = 64 << 20;
+pub(super) const MAX_BYTES: usize = 64 << 20;
 
 /// Replies on their way back.
 #[derive(Default)]
