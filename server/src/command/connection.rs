@@ -57,10 +57,8 @@ fn reset<'a>(context: &mut Context<'_>, _: &Request<'a>) -> Answer<'a> {
 }
 
 fn select<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
-    const TOO_LARGE: Reply<'static> =
-        Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647");
     let Some(number) = parse_integer(request.arg(1)) else { return super::NOT_AN_INTEGER.into() };
-    let Ok(number) = i32::try_from(number) else { return TOO_LARGE.into() };
+    let Ok(number) = i32::try_from(number) else { return super::OUT_OF_INT_RANGE.into() };
     let databases = context.session.mode().access().databases as u64;
     let database = u64::try_from(number).ok().filter(|&number| number < databases).and_then(Database::new);
     match database {
@@ -68,7 +66,7 @@ fn select<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
             context.session.select(database);
             Reply::OK.into()
         }
-        None => Reply::error("ERR DB index is out of range").into(),
+        None => super::NO_SUCH_DATABASE.into(),
     }
 }
 

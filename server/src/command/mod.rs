@@ -174,6 +174,7 @@ pub(crate) const SYNTAX_ERROR: Reply<'static> = Reply::error("ERR syntax error")
 pub(crate) const NOT_AN_INTEGER: Reply<'static> = Reply::error("ERR value is not an integer or out of range");
 /// Redis would end here.
 pub(crate) const CANNOT_ALLOCATE: Reply<'static> = Reply::error("OOM cannot allocate memory for this command");
+pub(crate) const NO_SUCH_DATABASE: Reply<'static> = Reply::error("ERR DB index is out of range");
 pub(crate) const OUT_OF_INT_RANGE: Reply<'static> =
     Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647");
 pub(crate) const WRONG_TYPE: Reply<'static> =

@@ -70,7 +70,7 @@ fn waitaof<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
 }
 
 /// How long is to be waited; none for ever.
-fn timeout(context: &Context<'_>, text: &[u8]) -> Result<Option<Duration>, Reply<'static>> {
+pub(super) fn timeout(context: &Context<'_>, text: &[u8]) -> Result<Option<Duration>, Reply<'static>> {
     let milliseconds = parse_integer(text).ok_or(Reply::error("ERR timeout is not an integer or out of range"))?;
     let milliseconds = u64::try_from(milliseconds).map_err(|_| Reply::error("ERR timeout is negative"))?;
     if milliseconds > i64::MAX as u64 - context.router.services().clock.unix_ms() {

@@ -16,13 +16,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Bounds, Connection};
+use super::{Bounds, Connection, account::end_the_largest};
 use crate::{
     clients::{Arrival, Waits},
     listeners::{self, is_private},
     logging::Seldom,
     router::Router,
-    services::{Ended, Tally},
     session::Port,
 };
 
@@ -115,11 +114,7 @@ fn look_after_clients(router: &Router, port: Port) {
     if port == Port::Proxy {
         clients.sample(now_us / 1_000_000);
     }
-    let limit_bytes = services.settings.max_client_memory_bytes();
-    if limit_bytes > 0 && clients.memory_bytes() > limit_bytes {
-        let ended = Ended { evicted: clients.evict(limit_bytes), ..Ended::default() };
-        services.statistics.record(&Tally { ended, ..Tally::default() });
-    }
+    end_the_largest(services);
 }
 
 /// Closes the listener. Whoever the kernel has let in already would be cut off with it and is returned. The kernel is

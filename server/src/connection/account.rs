@@ -9,7 +9,7 @@ use tokio::time::{Sleep, sleep};
 use super::{input::Input, talk::Talk};
 use crate::{
     clients::{Buffers, Client, Limits},
-    router::Router,
+    router::{Router, Services},
     services::{Ended, Tally},
 };
 
@@ -77,15 +77,8 @@ impl Account {
         self.noted = buffers;
         self.client.note_buffers(&buffers);
         self.tell(change);
-        if change <= 0 {
-            return;
-        }
-        let services = self.router.services();
-        let limit_bytes = services.settings.max_client_memory_bytes();
-        if limit_bytes > 0 && services.clients.memory_bytes() > limit_bytes {
-            let evicted = services.clients.evict(limit_bytes);
-            let ended = Ended { evicted, ..Ended::default() };
-            services.statistics.record(&Tally { ended, ..Tally::default() });
+        if change > 0 {
+            end_the_largest(self.router.services());
         }
     }
 
@@ -143,5 +136,14 @@ pub(super) fn hard_output_bytes(limits: &Limits) -> usize {
     match limits.hard_output_bytes() as usize {
         0 => 0,
         bytes => bytes.saturating_add(UNCOUNTED_OUTPUT_BYTES),
+    }
+}
+
+/// Disconnects the clients that take up most, if all together take up more than they may.
+pub(super) fn end_the_largest(services: &Services) {
+    let limit_bytes = services.settings.max_client_memory_bytes();
+    if limit_bytes > 0 && services.clients.memory_bytes() > limit_bytes {
+        let ended = Ended { evicted: services.clients.evict(limit_bytes), ..Ended::default() };
+        services.statistics.record(&Tally { ended, ..Tally::default() });
     }
 }

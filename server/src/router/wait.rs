@@ -14,7 +14,7 @@ use ring::{
     slot_set::SlotSet,
 };
 
-use super::{NOT_SERVED, Router, patience::Patience};
+use super::{NOT_SERVED, Router, deferred::DEADLINE_US, patience::Patience};
 use crate::{command::Later, forward::Asked, resp::Reply, store::Ticket};
 
 /// The slots that a connection wrote to.
@@ -67,6 +67,7 @@ impl Router {
             loop {
                 let elapsed = Duration::from_micros(router.services.clock.monotonic_us() - start_us);
                 let left = time.map(|time| time.saturating_sub(elapsed));
+                let asked_us = router.services.clock.monotonic_us();
                 for (slots, copies) in router.copies(&missing, client, wanted, left).await {
                     if let Some(copies) = copies {
                         least = least.min(copies);
@@ -80,7 +81,12 @@ impl Router {
                 if missing.is_empty() {
                     return Reply::Integer(least.min(router.cluster.replicas) as i64);
                 }
-                if !patience.rest().await && time.is_none_or(|time| elapsed > time) {
+                // Who was waited for and does not act any more has not used up the time to find who does now.
+                if time.is_none() && router.services.clock.monotonic_us() - asked_us > DEADLINE_US / 2 {
+                    patience.renew();
+                }
+                let is_over = !patience.rest().await;
+                if is_over && time.is_none_or(|time| elapsed > time) {
                     return NOT_SERVED;
                 }
             }

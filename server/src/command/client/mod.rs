@@ -10,7 +10,7 @@ use self::{
     filter::Filter,
     tracking::{NOT_TRACKING, tracking, tracking_info},
 };
-use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, SYNTAX_ERROR};
+use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, SYNTAX_ERROR, wait::timeout};
 use crate::{
     clients::{Client, Paused, Trait},
     resp::{Reply, Request},
@@ -154,16 +154,13 @@ fn pause(context: &Context<'_>, request: &Request<'_>) -> Reply<'static> {
         None | Some(b"all") => Paused::Everything,
         Some(_) => return Reply::error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
     };
-    let Some(time_ms) = parse_integer(request.arg(2)) else {
-        return Reply::error("ERR timeout is not an integer or out of range");
+    let time_us = match timeout(context, request.arg(2)) {
+        Ok(time) => time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        Err(error) => return error,
     };
-    let Ok(time_ms) = u64::try_from(time_ms) else { return Reply::error("ERR timeout is negative") };
     let services = context.router.services();
-    if time_ms > i64::MAX as u64 - services.clock.unix_ms() {
-        return Reply::error("ERR timeout is out of range");
-    }
     let now_us = services.clock.monotonic_us();
-    services.clients.pause(paused, now_us, now_us.saturating_add(time_ms.saturating_mul(1000)));
+    services.clients.pause(paused, now_us, now_us.saturating_add(time_us));
     Reply::OK
 }
 

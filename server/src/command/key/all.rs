@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    command::{NOT_AN_INTEGER, SYNTAX_ERROR},
+    command::{NO_SUCH_DATABASE, NOT_AN_INTEGER, SYNTAX_ERROR},
     resp::{Reply, Request},
     store::SlotTxn,
     types::{Budget, Glob, TooComplex, Value, parse_integer},
@@ -63,7 +63,7 @@ pub(super) fn swapdb<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Rep
             txn.swap(one, other);
             Reply::OK
         }
-        _ => super::NO_SUCH_DATABASE,
+        _ => NO_SUCH_DATABASE,
     }
 }
 

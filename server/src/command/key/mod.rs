@@ -60,8 +60,6 @@ pub const COMMANDS: &[Command] = &[
     Command::new("randomkey", 1, Flags::READONLY, Keys::NONE, Run::AnySlot(all::randomkey)),
 ];
 
-const NO_SUCH_DATABASE: Reply<'static> = Reply::error("ERR DB index is out of range");
-
 fn del<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
     Reply::Integer(request.args_from(1).filter(|key| txn.remove(key)).count() as i64)
 }

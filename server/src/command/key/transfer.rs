@@ -8,13 +8,11 @@ use bytes::{Buf, BufMut};
 use ring::{dot::Dot, hlc::Hlc, id::Origin};
 
 use crate::{
-    command::{Command, Flags, Keys, NOT_AN_INTEGER, OUT_OF_INT_RANGE, Run, SYNTAX_ERROR},
+    command::{Command, Flags, Keys, NO_SUCH_DATABASE, NOT_AN_INTEGER, OUT_OF_INT_RANGE, Run, SYNTAX_ERROR},
     resp::{Reply, Request},
     store::SlotTxn,
     types::{Database, Kind, Value, parse_integer},
 };
-
-use super::NO_SUCH_DATABASE;
 
 pub(crate) const NO_SUCH_KEY: Reply<'static> = Reply::error("ERR no such key");
 const SAME: Reply<'static> = Reply::error("ERR source and destination objects are the same");

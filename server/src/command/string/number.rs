@@ -40,10 +40,16 @@ fn add<'t>(txn: &'t mut SlotTxn<'_>, key: &[u8], summand: i64) -> Reply<'t> {
         Some((value, deadline)) => (parse_integer(value.as_slice()), deadline),
         None => (Some(0), 0),
     };
-    let Some(old) = old else { return NOT_AN_INTEGER };
-    let Some(sum) = old.checked_add(summand) else { return OVERFLOW };
+    let Some(old) = old else { return refused(txn, key, NOT_AN_INTEGER) };
+    let Some(sum) = old.checked_add(summand) else { return refused(txn, key, OVERFLOW) };
     txn.put(key, IntegerText::new(sum).as_bytes(), deadline);
     Reply::Integer(sum)
+}
+
+/// An error about the value of a key, which was looked at and so is used.
+fn refused(txn: &mut SlotTxn<'_>, key: &[u8], error: Reply<'static>) -> Reply<'static> {
+    txn.finds(key);
+    error
 }
 
 pub(super) fn incrbyfloat<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -> Reply<'t> {
@@ -52,9 +58,11 @@ pub(super) fn incrbyfloat<'t>(txn: &'t mut SlotTxn<'_>, request: &Request<'_>) -
     let sum = match (Extended::parse(old), Extended::parse(request.arg(2))) {
         (Some(Parsed::Finite(old)), Some(Parsed::Finite(summand))) => old.checked_add(summand),
         (Some(_), Some(_)) => None,
-        _ => return NOT_A_FLOAT,
+        _ => return refused(txn, key, NOT_A_FLOAT),
     };
-    let Some(sum) = sum else { return Reply::error("ERR increment would produce NaN or Infinity") };
+    let Some(sum) = sum else {
+        return refused(txn, key, Reply::error("ERR increment would produce NaN or Infinity"));
+    };
     let text = sum.text();
     txn.put(key, text.as_bytes(), deadline);
     Reply::Text(Cow::Owned(text))
