@@ -351,6 +351,27 @@ async fn wait_counts_copies_here_and_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_ever_takes_no_place_on_a_link() {
+    let several = Several::start(2, 1, 1, Port::Proxy).await;
+    let key = key_of(1, 2);
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut client = several.client(0).await;
+        client.ask(&format!("SET {key} 1"), "+OK\r\n").await;
+        client.send("WAIT 1 0").await;
+        waiting.push(client);
+    }
+    // More than a link keeps in mind behind a reply that has not come.
+    let requests = vec![format!("GET {key}"); 10_000].join("\n");
+    for _ in 0..2 {
+        let mut client = several.client(0).await;
+        for _ in 0..14 {
+            client.ask(&requests, &"$1\r\n1\r\n".repeat(10_000)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_aware_clients_are_sent_to_who_acts() {
     let several = Several::start(3, 1, 1, Port::Cluster).await;
     let mut client = several.client(0).await;

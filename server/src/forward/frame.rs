@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Scan = 2,
     /// To wait until the writes of a set of slots are acknowledged; the body is the set and how often.
     Wait = 3,
+    /// Whether somebody reads at all; there is no body, and the answer has none.
+    Ping = 4,
 }
 
 /// The header of a request.
@@ -103,6 +105,7 @@ impl Head {
             1 => Kind::Every,
             2 => Kind::Scan,
             3 => Kind::Wait,
+            4 => Kind::Ping,
             _ => return Err(Malformed("unknown kind of request")),
         };
         let flags = frame.get_u8();
@@ -162,7 +165,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn heads() -> impl Strategy<Value = Head> {
-        let kind = prop_oneof![Just(Kind::Command), Just(Kind::Every), Just(Kind::Scan), Just(Kind::Wait)];
+        let kind =
+            prop_oneof![Just(Kind::Command), Just(Kind::Every), Just(Kind::Scan), Just(Kind::Wait), Just(Kind::Ping)];
         (any::<u32>(), kind, 0u8..4, 0u8..128, any::<u8>(), 0u16..16384, any::<u32>()).prop_map(
             |(id, kind, flags, mode, hops, slot, deadline_ms)| Head {
                 id,

@@ -27,6 +27,7 @@ pub(crate) fn frames(input: &mut BytesMut) {
         match head.kind {
             Kind::Command => serve::read_command(head, frame),
             Kind::Every | Kind::Scan | Kind::Wait => serve::read_whole(head, frame.freeze()),
+            Kind::Ping => {}
         }
     }
     while let Ok(Some(mut frame)) = frame::next(&mut replies) {

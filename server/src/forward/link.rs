@@ -32,7 +32,9 @@ use super::{
     Open,
     flight::{Address, Answer, Flight},
     frame::{self, Head, Kind, Malformed, Status},
+    whole::FIRST_SLOT,
 };
+use crate::session::Mode;
 
 /// More requests than this wait for replies of others.
 const MAX_WINDOW: usize = 1 << 17;
@@ -42,8 +44,9 @@ const KEPT_BYTES: usize = 256 << 10;
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A link over which no reply has come for so long, while commands that were given two seconds wait for theirs, is
-/// opened anew: whoever is at its other end has lost the thread, and would keep all further commands waiting as well.
+/// A link over which no reply has come for so long, while somebody waits for one, is opened anew: whoever is at its other
+/// end has lost the thread, and would keep all further requests waiting as well. Since an answer may take long, the peer is
+/// asked after half of this time whether it reads, which it answers at once.
 const STALL: Duration = Duration::from_secs(10);
 /// How often that is looked at.
 const LOOKS: u32 = 10;
@@ -89,8 +92,6 @@ struct State {
     unsent: usize,
     /// Bytes of requests under way.
     bytes: usize,
-    /// Commands under way. Other questions may take as long as their answers are waited for.
-    commands: usize,
     /// Replies that have come.
     replies: u64,
     /// Who waits for room.
@@ -101,7 +102,6 @@ struct Waiting {
     flight: Arc<Flight>,
     address: Address,
     bytes: usize,
-    is_command: bool,
 }
 
 impl Link {
@@ -125,17 +125,7 @@ impl Link {
             return Err(Refused::Full);
         }
         flight.expect(requests.len());
-        for Outgoing { head, body, address } in requests {
-            let start = state.buffer.len();
-            let id = state.first_id.wrapping_add(state.window.len() as u32);
-            Head { id, ..head }.write(&body, &mut state.buffer);
-            let bytes = state.buffer.len() - start;
-            let is_command = head.kind == Kind::Command;
-            state.bytes += bytes;
-            state.commands += usize::from(is_command);
-            state.unsent += 1;
-            state.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes, is_command }));
-        }
+        requests.for_each(|request| state.push(flight, request));
         Ok(())
     }
 
@@ -185,15 +175,20 @@ impl Link {
         }
     }
 
-    /// Waits until commands have waited for too long without any reply.
+    /// Waits until somebody has waited for too long without any reply.
     async fn stalled(&self) {
         let (mut replies, mut quiet) = (0, 0);
         while quiet < LOOKS {
             sleep(self.stall / LOOKS).await;
-            let state = self.state.lock();
-            let is_quiet = state.commands > 0 && state.replies == replies;
+            let mut state = self.state.lock();
+            let is_quiet = !state.window.is_empty() && state.replies == replies;
             quiet = if is_quiet { quiet + 1 } else { 0 };
             replies = state.replies;
+            if quiet == LOOKS / 2 {
+                state.push(&nobody(), PING);
+                drop(state);
+                self.writable.notify_one();
+            }
         }
         tracing::info!(
             seconds = self.stall.as_secs(),
@@ -269,7 +264,32 @@ impl Link {
     }
 }
 
+/// Asks whether the peer reads.
+const PING: Outgoing<'static> = Outgoing {
+    head: Head { id: 0, kind: Kind::Ping, flags: 0, mode: Mode::FIRST, hops: 1, slot: FIRST_SLOT, deadline_ms: 0 },
+    body: [b"", b""],
+    address: Address { request: 0, attempt: 0 },
+};
+
+/// Somebody who does not look at the answer: that one came is enough.
+fn nobody() -> Arc<Flight> {
+    let flight = Flight::new();
+    flight.expect(1);
+    flight
+}
+
 impl State {
+    /// Appends a request, whatever is under way.
+    fn push(&mut self, flight: &Arc<Flight>, Outgoing { head, body, address }: Outgoing<'_>) {
+        let start = self.buffer.len();
+        let id = self.first_id.wrapping_add(self.window.len() as u32);
+        Head { id, ..head }.write(&body, &mut self.buffer);
+        let bytes = self.buffer.len() - start;
+        self.bytes += bytes;
+        self.unsent += 1;
+        self.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes }));
+    }
+
     fn take(&mut self, id: u32) -> Option<Waiting> {
         let place = id.wrapping_sub(self.first_id) as usize;
         if place >= self.window.len() - self.unsent {
@@ -277,7 +297,6 @@ impl State {
         }
         let waiting = self.window[place].take()?;
         self.bytes -= waiting.bytes;
-        self.commands -= usize::from(waiting.is_command);
         self.replies += 1;
         while let Some(None) = self.window.front() {
             self.window.pop_front();
@@ -329,25 +348,44 @@ mod tests {
         link.flush();
     }
 
-    #[tokio::test]
-    async fn a_link_over_which_no_command_is_answered_is_opened_anew() {
-        let (link, listener) = to_nobody().await;
-        let (flight, mut arrivals) = (Flight::new(), Vec::new());
-        send(&link, &flight, Kind::Command);
-        let first = listener.accept().await.unwrap();
-        flight.arrivals(&mut arrivals).await;
-        assert!(matches!(arrivals[..], [(_, Answer::Lost)]));
-        send(&link, &flight, Kind::Command);
-        let second = listener.accept().await.unwrap();
-        drop((first, second));
+    /// Takes everything, and answers nothing but that it reads.
+    async fn answer_pings(mut stream: TcpStream) {
+        let mut bytes = BytesMut::new();
+        while stream.read_buf(&mut bytes).await.unwrap() > 0 {
+            while let Some(mut frame) = frame::next(&mut bytes).unwrap() {
+                let head = Head::read(&mut frame).unwrap();
+                if head.kind == Kind::Ping {
+                    stream.write_all(&frame::reply_head(head.id, Status::Executed, 0)).await.unwrap();
+                }
+            }
+        }
     }
 
     #[tokio::test]
-    async fn a_question_that_may_take_long_is_waited_for() {
+    async fn a_link_at_whose_end_nobody_reads_is_opened_anew() {
+        for kind in [Kind::Command, Kind::Every, Kind::Wait] {
+            let (link, listener) = to_nobody().await;
+            let (flight, mut arrivals) = (Flight::new(), Vec::new());
+            send(&link, &flight, kind);
+            let first = listener.accept().await.unwrap();
+            flight.arrivals(&mut arrivals).await;
+            assert!(matches!(arrivals[..], [(_, Answer::Lost)]));
+            send(&link, &flight, kind);
+            let second = listener.accept().await.unwrap();
+            drop((first, second));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_takes_long_is_waited_for() {
         let (link, listener) = to_nobody().await;
         let (flight, mut arrivals) = (Flight::new(), Vec::new());
         send(&link, &flight, Kind::Wait);
-        let _accepted = listener.accept().await.unwrap();
-        assert!(timeout(3 * SOON, flight.arrivals(&mut arrivals)).await.is_err());
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::select! {
+            () = answer_pings(stream) => panic!("the link was closed"),
+            () = flight.arrivals(&mut arrivals) => panic!("nobody answered that"),
+            () = sleep(3 * SOON) => {}
+        }
     }
 }

@@ -141,6 +141,10 @@ impl Server {
             let executed = Head::read(&mut frame).and_then(|head| match head.kind {
                 Kind::Command => self.command(head, &mut frame, &mut batch),
                 Kind::Every | Kind::Scan | Kind::Wait => self.whole(head, frame.freeze()),
+                Kind::Ping => {
+                    append(&mut batch.ready, head.id, Status::Executed, Output::default());
+                    Ok(())
+                }
             });
             if let Err(error) = executed {
                 break Err(error);

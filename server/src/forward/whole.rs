@@ -26,7 +26,7 @@ use crate::{
 /// A sweep of one node takes no longer than this, or counts as failed. `KEYS` may have millions to look at.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
-const FIRST_SLOT: Slot = Slot::new(0).expect("there is a first slot");
+pub(super) const FIRST_SLOT: Slot = Slot::new(0).expect("there is a first slot");
 
 /// A request about the whole keyspace.
 #[derive(Clone, Copy)]
@@ -181,7 +181,7 @@ impl Router {
         encode_request(whole.request.args_from(0), &mut body, &mut Vec::new());
         let head = head(Kind::Every, whole.mode, FIRST_SLOT, SWEEP_TIMEOUT);
         // What all keys of a node answer may be large.
-        self.ask(peer, client, true, head, [&set, &body], Some(SWEEP_TIMEOUT)).await
+        self.ask(peer, client, true, head, [&set, &body], SWEEP_TIMEOUT).await
     }
 
     /// Asks a peer to go on with a `SCAN`.
@@ -196,25 +196,24 @@ impl Router {
         let mut body = Vec::new();
         encode_request(whole.request.args_from(0), &mut body, &mut Vec::new());
         let head = head(Kind::Scan, whole.mode, slot, SWEEP_TIMEOUT);
-        self.ask(peer, client, false, head, [&cursor.to_le_bytes(), &body], Some(SWEEP_TIMEOUT)).await
+        self.ask(peer, client, false, head, [&cursor.to_le_bytes(), &body], SWEEP_TIMEOUT).await
     }
 
     /// Asks a peer how many of its peers have everything of these slots, when as many have it as are wanted or the
-    /// time is over.
+    /// time is over. It goes by the link that few requests use: as long as it is waited for, none behind it is forgotten
+    /// there.
     pub(crate) async fn ask_wait(
         &self,
         peer: Peer,
         client: u64,
         slots: &SlotSet,
         wanted: u32,
-        time: Option<Duration>,
+        time: Duration,
     ) -> Asked {
         let mut set = Vec::new();
         slots.encode(&mut set);
-        let deadline_ms = time.map_or(u32::MAX, |time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
-        let head = Head { deadline_ms, ..head(Kind::Wait, Mode::FIRST, FIRST_SLOT, SWEEP_TIMEOUT) };
-        let patience = time.map(|time| time + SWEEP_TIMEOUT);
-        self.ask(peer, client, false, head, [&wanted.to_le_bytes(), &set], patience).await
+        let head = head(Kind::Wait, Mode::FIRST, FIRST_SLOT, time);
+        self.ask(peer, client, true, head, [&wanted.to_le_bytes(), &set], time + SWEEP_TIMEOUT).await
     }
 
     async fn ask(
@@ -224,7 +223,7 @@ impl Router {
         is_large: bool,
         head: Head,
         body: [&[u8]; 2],
-        patience: Option<Duration>,
+        patience: Duration,
     ) -> Asked {
         let Some(links) = self.cluster().links.of(peer) else { return Asked::Failed };
         let (flight, mut arrivals): (Arc<Flight>, _) = (Flight::new(), Vec::new());
@@ -249,10 +248,7 @@ impl Router {
                 _ => Asked::Failed,
             }
         };
-        match patience {
-            Some(time) => timeout(time, asking).await.unwrap_or(Asked::Lost),
-            None => asking.await,
-        }
+        timeout(patience, asking).await.unwrap_or(Asked::Lost)
     }
 }
 

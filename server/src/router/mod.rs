@@ -51,6 +51,7 @@ use crate::{
 
 pub use cluster::{Cluster, Redirects};
 pub use deferred::Deferred;
+pub(crate) use wait::ROUND;
 pub use wait::Written;
 
 pub(crate) use local::{Call, Ran};

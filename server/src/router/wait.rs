@@ -14,7 +14,7 @@ use ring::{
     slot_set::SlotSet,
 };
 
-use super::{NOT_SERVED, Router, deferred::DEADLINE_US, patience::Patience};
+use super::{NOT_SERVED, Router, patience::Patience};
 use crate::{command::Later, forward::Asked, resp::Reply, store::Ticket};
 
 /// The slots that a connection wrote to.
@@ -24,6 +24,10 @@ pub struct Written {
     /// Whether a write went to another node, and how many had been lost before the first that did.
     losses_before: Option<u64>,
 }
+
+/// Other nodes are asked again after so long: what they wait for takes up a place there and on the link to them, whether or
+/// not the client is still here.
+pub(crate) const ROUND: Duration = Duration::from_secs(1);
 
 impl Default for Written {
     fn default() -> Written {
@@ -67,12 +71,14 @@ impl Router {
             loop {
                 let elapsed = Duration::from_micros(router.services.clock.monotonic_us() - start_us);
                 let left = time.map(|time| time.saturating_sub(elapsed));
-                let asked_us = router.services.clock.monotonic_us();
-                for (slots, copies) in router.copies(&missing, client, wanted, left).await {
-                    if let Some(copies) = copies {
+                let round = left.map_or(ROUND, |left| left.min(ROUND));
+                let is_last = left.is_some_and(|left| left <= ROUND);
+                for (slots, copies) in router.copies(&missing, client, wanted, round).await {
+                    let Some(copies) = copies else { continue };
+                    patience.renew();
+                    if copies >= wanted || is_last {
                         least = least.min(copies);
                         missing.subtract(&slots);
-                        patience.renew();
                     }
                 }
                 if lost() {
@@ -81,12 +87,7 @@ impl Router {
                 if missing.is_empty() {
                     return Reply::Integer(least.min(router.cluster.replicas) as i64);
                 }
-                // Who was waited for and does not act any more has not used up the time to find who does now.
-                if time.is_none() && router.services.clock.monotonic_us() - asked_us > DEADLINE_US / 2 {
-                    patience.renew();
-                }
-                let is_over = !patience.rest().await;
-                if is_over && time.is_none_or(|time| elapsed > time) {
+                if !patience.rest().await && left.is_none_or(|left| left.is_zero()) {
                     return NOT_SERVED;
                 }
             }
@@ -111,7 +112,7 @@ impl Router {
         slots: &SlotSet,
         client: u64,
         wanted: usize,
-        time: Option<Duration>,
+        time: Duration,
     ) -> Vec<(SlotSet, Option<usize>)> {
         let asks = self.by_node(slots).into_iter().map(async |(node, slots)| {
             let copies = match node {
@@ -130,7 +131,7 @@ impl Router {
 
     /// Waits until so many peers have everything of these slots, or the time is over; how many have. None if this node
     /// does not act for all of them.
-    pub(crate) async fn copies_here(&self, slots: &SlotSet, wanted: usize, time: Option<Duration>) -> Option<usize> {
+    pub(crate) async fn copies_here(&self, slots: &SlotSet, wanted: usize, time: Duration) -> Option<usize> {
         let tickets: Vec<Ticket> = slots.iter().map(|slot| self.store.everything(slot)).collect::<Option<_>>()?;
         let acks = &self.cluster.acks;
         let all = async {
@@ -138,11 +139,8 @@ impl Router {
                 acks.acknowledged(ticket, wanted).await;
             }
         };
-        match time {
-            // The time may be over: then what is known now is the answer.
-            Some(time) => drop(tokio::time::timeout(time, all).await),
-            None => all.await,
-        }
+        // The time may be over: then what is known now is the answer.
+        let _ = tokio::time::timeout(time, all).await;
         Some(tickets.iter().map(|ticket| acks.count(ticket)).min().unwrap_or(0))
     }
 }

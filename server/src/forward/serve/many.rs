@@ -1,5 +1,7 @@
 //! A request of another node about many slots.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use ring::{slot::SLOTS, slot_set::SlotSet};
 
@@ -11,7 +13,7 @@ use crate::{
         whole::WholeRequest,
     },
     resp::{Output, Request, Span},
-    router::Router,
+    router::{ROUND, Router},
 };
 
 /// A request about many slots.
@@ -42,7 +44,7 @@ impl Whole {
             Kind::Wait => {
                 Ok(Whole::Wait { wanted: body.try_get_u32_le().map_err(short)? as usize, slots: set(&body)? })
             }
-            Kind::Every | Kind::Command => {
+            Kind::Every | Kind::Command | Kind::Ping => {
                 let set_bytes = body.try_get_u32_le().map_err(short)? as usize;
                 if set_bytes > body.len() {
                     return Err(Malformed("a set of slots that ends early"));
@@ -63,8 +65,8 @@ impl Whole {
                 None => return Status::NotExecuted,
             },
             Whole::Wait { wanted, slots } => {
-                let time = (head.deadline_ms != u32::MAX)
-                    .then(|| std::time::Duration::from_millis(u64::from(head.deadline_ms)));
+                // Whoever waits longer asks again.
+                let time = Duration::from_millis(head.deadline_ms.into()).min(ROUND);
                 match router.copies_here(&slots, wanted, time).await {
                     Some(copies) => out.raw(&(copies as u32).to_le_bytes()),
                     None => return Status::NotExecuted,
