@@ -114,6 +114,10 @@ fn a_rule_allows_no_more_than_it_says() {
     check("CLIENT INFO", "$11\r\nid=1 name=a\r\n", "$11\r\nid=7 name=a\r\n", Allowed("description of clients"));
     check("CLIENT INFO", "$11\r\nid=1 name=a\r\n", "$11\r\nid=1 name=b\r\n", Different);
     check("CLIENT INFO", "$11\r\nid=1 name=a\r\n", "$11\r\nid=1 nick=a\r\n", Different);
+    let list = |last: &str| format!("${}\r\nid=1 cmd=get tot-cmds=1\n{last}\r\n", 24 + last.len());
+    let (new, other) = (list("id=2 cmd=NULL tot-cmds=0\n"), list("id=2 cmd=NULL tot-cmds=1\n"));
+    check("CLIENT LIST", &list(""), &new, Allowed("description of clients"));
+    check("CLIENT LIST", &list(""), &other, Different);
     check("OBJECT HELP", "*2\r\n+a\r\n+b\r\n", "*3\r\n+x\r\n+y\r\n+z\r\n", Allowed("help"));
     check("OBJECT HELP", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n+x\r\n+y\r\n", Different);
     check("COMMAND LIST", "*1\r\n$3\r\nget\r\n", "*2\r\n$3\r\nset\r\n$3\r\nget\r\n", Allowed("list of commands"));
