@@ -110,6 +110,17 @@ async fn one_request_for_more_than_the_hard_limit_ends_there() {
 }
 
 #[tokio::test]
+async fn a_limit_that_was_lifted_just_before_cuts_nothing() {
+    let node = node(&[("client-output-buffer-limit", "normal 100000 0 0")]).await;
+    let mut stream = connect(&node).await;
+    set(&mut stream, "x", 10_000).await;
+    let lift = "CONFIG SET client-output-buffer-limit \"normal 0 0 0\"\r\n";
+    stream.write_all(format!("{lift}MGET {}\r\nPING\r\n", "x ".repeat(50)).as_bytes()).await.unwrap();
+    let value = [&b"$10000\r\n"[..], &[b'x'; 10_000], b"\r\n"].concat();
+    receive(&mut stream, &[b"+OK\r\n*50\r\n", &value.repeat(50)[..], b"+PONG\r\n"].concat()).await;
+}
+
+#[tokio::test]
 async fn above_the_soft_limit_a_client_is_cut_off_after_a_while() {
     let bounds = Bounds { pause_output_bytes: 64 << 20, ..Bounds::default() };
     let node = Node::start(&[("client-output-buffer-limit", "normal 0 1mb 1")], Port::Proxy, bounds).await;

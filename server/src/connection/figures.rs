@@ -2,7 +2,7 @@
 
 use super::talk::Talk;
 use crate::{
-    clients::Buffers,
+    clients::{Buffers, Waits},
     services::{Ended, Tally},
 };
 
@@ -22,6 +22,13 @@ impl Talk {
         let output_memory = self.output.memory_bytes() + held;
         let (argument_bytes, name_bytes) = (self.pending_bytes, self.session.client().name_bytes());
         Buffers { output_tail, output_pieces, output_memory, argument_bytes, name_bytes, reads, ..Buffers::default() }
+    }
+
+    /// The client was heard or answered. Whoever is being served is not idle, however long that takes.
+    pub(super) fn note_activity(&self, now_us: u64, last_command: Option<u16>) {
+        let client = self.session.client();
+        let is_served = self.pending.is_some() || self.later.is_some() && client.waits() == Waits::Not;
+        client.note(if is_served { u64::MAX } else { now_us }, last_command, self.commands);
     }
 
     /// So many bytes were read and not looked at.

@@ -146,7 +146,7 @@ impl Talk {
         tally.divide(elapsed_us);
         tally.output_bytes = output_bytes as u64;
         services.statistics.record(&tally);
-        self.session.client().note(services.clock.monotonic_us(), None, self.commands);
+        self.note_activity(services.clock.monotonic_us(), None);
     }
 
     /// Writes the reply that comes last, if it has come.
@@ -166,6 +166,8 @@ impl Talk {
                 Poll::Pending => return,
             },
         };
+        // It counts as heard of before it counts as one who does not wait: those who wait for long are not idle.
+        client.note(self.router.services().clock.monotonic_us(), None, self.commands);
         // Told to give up just now, it was told in time: who said so was answered that it helped.
         let reply = if client.wait_for(Waits::Not) == Waits::GivenUp { UNBLOCKED } else { reply };
         let services = self.router.services();
@@ -188,7 +190,6 @@ impl Talk {
         let executed = Executed { command: waiting.command, arguments, client: &self.session };
         executed.answered(services, &services.watch.limits(), elapsed_us, reply_bytes);
         services.statistics.record(&tally);
-        self.session.client().note(waiting.since_us + elapsed_us, None, self.commands);
         self.later = None;
     }
 }

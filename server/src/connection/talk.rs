@@ -229,9 +229,7 @@ impl Talk {
         (tally.reads, tally.writes) = (self.reads + u64::from(count > 0), self.writes);
         (self.reads, self.writes) = (0, 0);
         self.router.services().statistics.record(tally);
-        // Whoever is being served is not idle, however long that takes.
-        let is_served = self.pending.is_some() || self.later.is_some() && self.session.client().waits() == Waits::Not;
-        self.session.client().note(if is_served { u64::MAX } else { end_us }, self.last_command, self.commands);
+        self.note_activity(end_us, self.last_command);
         tally.clear();
         done
     }
@@ -355,6 +353,7 @@ impl Talk {
                 self.time(batch.plan[timed..number].iter().map(request), &mut batch.tally, &limits);
                 timed = number;
                 limits = self.router.services().watch.limits();
+                self.output.limit_to(account::hard_output_bytes(self.router.services().settings.client_limits()));
                 group = self.stopwatch.group(batch.plan.len(), &limits);
             }
             if executed - timed >= group || executed == batch.plan.len() || must_stop {

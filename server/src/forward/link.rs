@@ -13,7 +13,15 @@
 //! **Bounds.** Bytes and requests under way are limited; beyond that senders wait until replies have come. A single
 //! request larger than the limit passes when nothing else is under way.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -38,6 +46,8 @@ use crate::session::Mode;
 
 /// More requests than this wait for replies of others.
 const MAX_WINDOW: usize = 1 << 17;
+/// Whose reply has not come after so many others were sent is looked after apart from them.
+const PROMPT_WINDOW: usize = 1 << 15;
 
 /// An emptied buffer is kept up to this size.
 const KEPT_BYTES: usize = 256 << 10;
@@ -74,6 +84,8 @@ pub(crate) struct Link {
     max_bytes: usize,
     stall: Duration,
     writable: Notify,
+    /// Grows when something was read, or a part of something large was written.
+    progress: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -88,12 +100,12 @@ struct State {
     first_id: u32,
     /// Who waits for which reply; none: it has come.
     window: VecDeque<Option<Waiting>>,
+    /// Those of before the window who wait still: an answer may take long, and must not keep the window from moving on.
+    late: HashMap<u32, Waiting>,
     /// How many at the end of the window are still in `buffer`.
     unsent: usize,
     /// Bytes of requests under way.
     bytes: usize,
-    /// Replies that have come.
-    replies: u64,
     /// Who waits for room.
     crowd: Vec<Arc<Flight>>,
 }
@@ -106,7 +118,8 @@ struct Waiting {
 
 impl Link {
     pub(crate) fn new(open: Arc<Open>, max_bytes: usize) -> Arc<Link> {
-        Arc::new(Link { open, max_bytes, stall: STALL, writable: Notify::new(), state: Mutex::default() })
+        let progress = AtomicU64::new(0);
+        Arc::new(Link { open, max_bytes, stall: STALL, writable: Notify::new(), progress, state: Mutex::default() })
     }
 
     /// Appends requests, all or none of them, in this order and with nothing between them. They leave with the next
@@ -120,7 +133,7 @@ impl Link {
         if state.is_closed {
             return Err(Refused::Closed);
         }
-        if state.bytes >= self.max_bytes || state.window.len() >= MAX_WINDOW {
+        if !self.has_room(&state) {
             state.crowd.push(flight.clone());
             return Err(Refused::Full);
         }
@@ -129,11 +142,15 @@ impl Link {
         Ok(())
     }
 
+    fn has_room(&self, state: &State) -> bool {
+        state.bytes < self.max_bytes && state.window.len() + state.late.len() < MAX_WINDOW
+    }
+
     /// Sends what was appended.
     pub(crate) fn flush(self: &Arc<Self>) {
         {
             let mut state = self.state.lock();
-            if state.task.is_none() && !state.is_closed && !state.window.is_empty() {
+            if state.task.is_none() && !state.is_closed && state.is_waited_for() {
                 state.task = Some(tokio::spawn(self.clone().serve()).abort_handle());
             }
         }
@@ -177,13 +194,13 @@ impl Link {
 
     /// Waits until somebody has waited for too long without any reply.
     async fn stalled(&self) {
-        let (mut replies, mut quiet) = (0, 0);
+        let (mut before, mut quiet) = (0, 0);
         while quiet < LOOKS {
             sleep(self.stall / LOOKS).await;
             let mut state = self.state.lock();
-            let is_quiet = !state.window.is_empty() && state.replies == replies;
-            quiet = if is_quiet { quiet + 1 } else { 0 };
-            replies = state.replies;
+            let progress = self.progress.load(Relaxed);
+            quiet = if state.is_waited_for() && progress == before { quiet + 1 } else { 0 };
+            before = progress;
             if quiet == LOOKS / 2 {
                 state.push(&nobody(), PING);
                 drop(state);
@@ -210,7 +227,16 @@ impl Link {
                 yield_now().await;
                 continue;
             }
-            output.write_all(&buffer).await?;
+            let mut rest = &buffer[..];
+            while !rest.is_empty() {
+                let count = output.write(rest).await?;
+                if count == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                rest = &rest[count..];
+                // What is written at once may be taken by nobody; of what is more than that somebody took a part.
+                self.progress.fetch_add(u64::from(!rest.is_empty()), Relaxed);
+            }
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
         }
@@ -224,6 +250,7 @@ impl Link {
             if input.read_buf(&mut bytes).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            self.progress.fetch_add(1, Relaxed);
             while let Some(mut reply) = frame::next(&mut bytes).map_err(invalid)? {
                 let (id, status) = frame::read_reply(&mut reply).map_err(invalid)?;
                 replies.push((id, answer(status, reply.freeze())));
@@ -239,8 +266,7 @@ impl Link {
                 let waiting = state.take(id).ok_or(Malformed("a reply that nobody waits for"))?;
                 waiting.flight.arrive(waiting.address, answer);
             }
-            let has_room = state.bytes < self.max_bytes && state.window.len() < MAX_WINDOW;
-            if has_room { std::mem::take(&mut state.crowd) } else { Vec::new() }
+            if self.has_room(&state) { std::mem::take(&mut state.crowd) } else { Vec::new() }
         };
         crowd.iter().for_each(|flight| flight.nudge());
         Ok(())
@@ -251,8 +277,11 @@ impl Link {
         let (window, sent, crowd) = {
             let mut state = self.state.lock();
             let sent = state.window.len() - state.unsent;
-            let State { window, crowd, is_closed, .. } = std::mem::take(&mut *state);
+            let State { window, late, crowd, is_closed, .. } = std::mem::take(&mut *state);
             state.is_closed = is_closed;
+            for Waiting { flight, address, .. } in late.into_values() {
+                flight.arrive(address, Answer::Lost);
+            }
             (window, sent, crowd)
         };
         for (place, waiting) in window.into_iter().enumerate() {
@@ -281,6 +310,14 @@ fn nobody() -> Arc<Flight> {
 impl State {
     /// Appends a request, whatever is under way.
     fn push(&mut self, flight: &Arc<Flight>, Outgoing { head, body, address }: Outgoing<'_>) {
+        while self.window.len() >= PROMPT_WINDOW && self.window.len() > self.unsent {
+            self.move_on();
+        }
+        // A number of one who waits still is not given a second time.
+        while self.late.contains_key(&self.first_id.wrapping_add(self.window.len() as u32)) {
+            self.window.push_back(None);
+            self.unsent += 1;
+        }
         let start = self.buffer.len();
         let id = self.first_id.wrapping_add(self.window.len() as u32);
         Head { id, ..head }.write(&body, &mut self.buffer);
@@ -290,17 +327,28 @@ impl State {
         self.window.push_back(Some(Waiting { flight: flight.clone(), address, bytes }));
     }
 
+    /// The window begins one later; who waits for the first reply of it goes on waiting.
+    fn move_on(&mut self) {
+        if let Some(Some(waiting)) = self.window.pop_front() {
+            self.late.insert(self.first_id, waiting);
+        }
+        self.first_id = self.first_id.wrapping_add(1);
+    }
+
+    /// Whether anybody waits for a reply.
+    fn is_waited_for(&self) -> bool {
+        !self.window.is_empty() || !self.late.is_empty()
+    }
+
     fn take(&mut self, id: u32) -> Option<Waiting> {
         let place = id.wrapping_sub(self.first_id) as usize;
-        if place >= self.window.len() - self.unsent {
-            return None;
-        }
-        let waiting = self.window[place].take()?;
+        let waiting = match place < self.window.len() - self.unsent {
+            true => self.window[place].take(),
+            false => self.late.remove(&id),
+        }?;
         self.bytes -= waiting.bytes;
-        self.replies += 1;
-        while let Some(None) = self.window.front() {
-            self.window.pop_front();
-            self.first_id = self.first_id.wrapping_add(1);
+        while self.window.len() > self.unsent && self.window.front().is_some_and(Option::is_none) {
+            self.move_on();
         }
         Some(waiting)
     }
@@ -336,7 +384,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let open: Arc<Open> = Arc::new(move || Box::pin(TcpStream::connect(address)));
-        let link = Link { open, max_bytes: 1 << 20, stall: SOON, writable: Notify::new(), state: Mutex::default() };
+        let (writable, progress) = (Notify::new(), AtomicU64::new(0));
+        let link = Link { open, max_bytes: 1 << 20, stall: SOON, writable, progress, state: Mutex::default() };
         (Arc::new(link), listener)
     }
 

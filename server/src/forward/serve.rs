@@ -58,8 +58,14 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
     stream.set_nodelay(true)?;
     let (mut input, output) = stream.into_split();
     let replies = Arc::new(Replies::default());
-    let mut server =
-        Server { router, replies: replies.clone(), spans: Vec::new(), scratch: Output::default(), group: None };
+    let mut server = Server {
+        router,
+        replies: replies.clone(),
+        bytes: BytesMut::new(),
+        spans: Vec::new(),
+        scratch: Output::default(),
+        group: None,
+    };
     let writing = tokio::spawn(replies.clone().write(output));
     // A sender that is gone asks for the same.
     let asked = async move { drop(shutdown.wait_for(|is_shutting_down| *is_shutting_down).await) };
@@ -67,6 +73,8 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
         read = server.read(&mut input) => read,
         () = asked => Ok(()),
     };
+    // What was read is answered, if the reading was interrupted between two parts of it.
+    while read.is_ok() && server.take().map_err(invalid)? {}
     drop(server);
     replies.finish();
     let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -76,6 +84,8 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
 struct Server {
     router: Arc<Router>,
     replies: Arc<Replies>,
+    /// What was read and not executed.
+    bytes: BytesMut,
     spans: Vec<Span>,
     scratch: Output,
     /// The group whose frames are coming, if one of them was not executed.
@@ -110,30 +120,29 @@ struct Acknowledged {
 
 impl Server {
     async fn read(&mut self, input: &mut OwnedReadHalf) -> io::Result<()> {
-        let mut bytes = BytesMut::new();
         let mut may_be_more = false;
         loop {
             self.replies.until_room().await?;
             if may_be_more {
                 tokio::task::yield_now().await;
             } else {
-                bytes.reserve(64 << 10);
-                if input.read_buf(&mut bytes).await? == 0 {
+                self.bytes.reserve(64 << 10);
+                if input.read_buf(&mut self.bytes).await? == 0 {
                     return Ok(());
                 }
             }
-            may_be_more = self.take(&mut bytes).map_err(invalid)?;
+            may_be_more = self.take().map_err(invalid)?;
         }
     }
 
     /// Executes complete frames of what was read, and hands over all replies at once. Whether it stopped with frames left,
     /// because it took long or much waits to be sent.
-    fn take(&mut self, bytes: &mut BytesMut) -> Result<bool, Malformed> {
+    fn take(&mut self) -> Result<bool, Malformed> {
         let clock = self.router.services().clock.clone();
         let began_us = clock.monotonic_us();
         let mut batch = Batch { now_unix_ms: clock.unix_ms(), ready: Output::default(), written: Vec::new() };
         let result = loop {
-            let mut frame = match frame::next(bytes) {
+            let mut frame = match frame::next(&mut self.bytes) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
@@ -266,7 +275,12 @@ impl Server {
         let (task, router) = (self.replies.begin_task(0), self.router.clone());
         tokio::spawn(async move {
             let mut out = Output::default();
-            let status = asked.run(&router, head, &mut out).await;
+            let replies = task.replies.clone();
+            let status = tokio::select! {
+                status = asked.run(&router, head, &mut out) => status,
+                // Who only waits, does so in vain when nobody is there to be answered.
+                () = replies.until_finished(), if head.kind == Kind::Wait => return,
+            };
             task.replies.push(head.id, status, fitting(out, true));
         });
         Ok(())

@@ -200,8 +200,7 @@ impl Router {
     }
 
     /// Asks a peer how many of its peers have everything of these slots, when as many have it as are wanted or the
-    /// time is over. It goes by the link that few requests use: as long as it is waited for, none behind it is forgotten
-    /// there.
+    /// time is over.
     pub(crate) async fn ask_wait(
         &self,
         peer: Peer,
@@ -213,7 +212,7 @@ impl Router {
         let mut set = Vec::new();
         slots.encode(&mut set);
         let head = head(Kind::Wait, Mode::FIRST, FIRST_SLOT, time);
-        self.ask(peer, client, true, head, [&wanted.to_le_bytes(), &set], time + SWEEP_TIMEOUT).await
+        self.ask(peer, client, false, head, [&wanted.to_le_bytes(), &set], time + SWEEP_TIMEOUT).await
     }
 
     async fn ask(

@@ -51,7 +51,6 @@ use crate::{
 
 pub use cluster::{Cluster, Redirects};
 pub use deferred::Deferred;
-pub(crate) use wait::ROUND;
 pub use wait::Written;
 
 pub(crate) use local::{Call, Ran};
@@ -273,7 +272,9 @@ impl Router {
             self.note_write(session, slot);
         }
         if !self.is_here(slot, deferred) {
-            let from_copy = session.is_read_only() && !deferred.may_touch(slot);
+            // On the other port every read is that of who acts, as if there were one node.
+            let is_content = session.is_read_only() && session.port() == Port::Cluster;
+            let from_copy = is_content && !deferred.may_touch(slot);
             if from_copy && self.read_copy(slot, call, out) {
                 return Dispatched::Done;
             }

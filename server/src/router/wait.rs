@@ -25,9 +25,9 @@ pub struct Written {
     losses_before: Option<u64>,
 }
 
-/// Other nodes are asked again after so long: what they wait for takes up a place there and on the link to them, whether or
-/// not the client is still here.
-pub(crate) const ROUND: Duration = Duration::from_secs(1);
+/// Nodes are asked again after so long, or after as long again as was waited already: they go on waiting whether or not the
+/// client is still here. Each time everything until then is waited for.
+const ROUND: Duration = Duration::from_secs(60);
 
 impl Default for Written {
     fn default() -> Written {
@@ -71,8 +71,9 @@ impl Router {
             loop {
                 let elapsed = Duration::from_micros(router.services.clock.monotonic_us() - start_us);
                 let left = time.map(|time| time.saturating_sub(elapsed));
-                let round = left.map_or(ROUND, |left| left.min(ROUND));
-                let is_last = left.is_some_and(|left| left <= ROUND);
+                let round = ROUND.max(elapsed);
+                let is_last = left.is_some_and(|left| left <= round);
+                let round = left.map_or(round, |left| left.min(round));
                 for (slots, copies) in router.copies(&missing, client, wanted, round).await {
                     let Some(copies) = copies else { continue };
                     patience.renew();

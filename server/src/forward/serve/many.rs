@@ -13,7 +13,7 @@ use crate::{
         whole::WholeRequest,
     },
     resp::{Output, Request, Span},
-    router::{ROUND, Router},
+    router::Router,
 };
 
 /// A request about many slots.
@@ -65,8 +65,7 @@ impl Whole {
                 None => return Status::NotExecuted,
             },
             Whole::Wait { wanted, slots } => {
-                // Whoever waits longer asks again.
-                let time = Duration::from_millis(head.deadline_ms.into()).min(ROUND);
+                let time = Duration::from_millis(head.deadline_ms.into());
                 match router.copies_here(&slots, wanted, time).await {
                     Some(copies) => out.raw(&(copies as u32).to_le_bytes()),
                     None => return Status::NotExecuted,

@@ -3,7 +3,11 @@
 use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::{io::AsyncWriteExt, net::tcp::OwnedWriteHalf, sync::Notify};
+use tokio::{
+    io::AsyncWriteExt,
+    net::tcp::OwnedWriteHalf,
+    sync::{Notify, watch},
+};
 
 use super::super::frame::{MAX_FRAME_BYTES, Status, reply_head};
 use crate::{
@@ -20,6 +24,8 @@ pub(super) struct Replies {
     pub(super) state: Mutex<Waiting>,
     pub(super) written: Notify,
     room: Notify,
+    /// No more requests come.
+    finished: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -43,7 +49,14 @@ impl Replies {
 
     pub(super) fn finish(&self) {
         self.state.lock().is_finished = true;
+        self.finished.send_replace(true);
         self.written.notify_one();
+    }
+
+    /// Waits until no more requests come.
+    pub(super) async fn until_finished(&self) {
+        // It fails only when the sender is gone, which is part of this.
+        let _ = self.finished.subscribe().wait_for(|is_finished| *is_finished).await;
     }
 
     pub(super) fn begin_task(self: &Arc<Self>, bytes: usize) -> Task {
