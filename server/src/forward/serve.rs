@@ -71,10 +71,9 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
     let asked = async move { drop(shutdown.wait_for(|is_shutting_down| *is_shutting_down).await) };
     let read = tokio::select! {
         read = server.read(&mut input) => read,
-        () = asked => Ok(()),
+        // What was read is answered, if the reading was interrupted between two parts of it.
+        () = asked => server.take_rest().map_err(invalid),
     };
-    // What was read is answered, if the reading was interrupted between two parts of it.
-    while read.is_ok() && server.take().map_err(invalid)? {}
     drop(server);
     replies.finish();
     let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -168,6 +167,12 @@ impl Server {
         }
         self.await_acks(batch.written);
         result
+    }
+
+    /// Executes every complete frame of what was read.
+    fn take_rest(&mut self) -> Result<(), Malformed> {
+        while self.take()? {}
+        Ok(())
     }
 
     fn command(&mut self, head: Head, frame: &mut BytesMut, batch: &mut Batch) -> Result<(), Malformed> {

@@ -211,11 +211,6 @@ impl SlotTxn<'_> {
         self.put_content(key, Content { kind: Kind::String, value: Source::Copied(value), deadline });
     }
 
-    /// [`SlotTxn::put`] for a value that was made for it.
-    pub fn put_owned(&mut self, key: &[u8], value: Vec<u8>, deadline: u64) {
-        self.put_content(key, Content { kind: Kind::String, value: Source::Shared(value.into()), deadline });
-    }
-
     /// Gives an existing key another deadline, 0 for none; one that has come removes it. False if there is no such key.
     pub fn set_deadline(&mut self, key: &[u8], deadline: u64) -> bool {
         let name = self.access.database.name(key);

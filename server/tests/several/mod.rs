@@ -51,6 +51,8 @@ pub struct Member {
     pub acks: Arc<Acks>,
     /// Where the others reach it: a tap.
     pub tap: Arc<Tap>,
+    /// Set to true, it ends its side of the links to it.
+    pub shutdown: watch::Sender<bool>,
 }
 
 /// What stands between the others and a node: counts what arrives, and holds replies back when told to.
@@ -150,6 +152,20 @@ impl Several {
         lane
     }
 
+    /// Waits until a node's copy has this value.
+    pub async fn until_held(&self, node: usize, key: &str, value: &[u8]) {
+        let slot = Slot::of(key.as_bytes());
+        let held = async {
+            let look = || {
+                self.nodes[node].store.read(slot, 0, |view| view.value(key.as_bytes()).map(|v| v.as_slice() == value))
+            };
+            while look() != Some(true) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, held).await.expect("the value in time");
+    }
+
     pub async fn client(&self, number: usize) -> Client {
         Client(TcpStream::connect(self.nodes[number].node.address).await.unwrap())
     }
@@ -165,14 +181,14 @@ impl Member {
         let node = Node::of(store.clone(), cluster, &[], port, Bounds::default()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tap = Tap::start(listener.local_addr().unwrap()).await;
-        let router = node.router.clone();
+        let (router, shutdown) = (node.router.clone(), watch::Sender::new(false));
+        let asked = shutdown.subscribe();
         tokio::spawn(async move {
-            let shutdown = watch::Sender::new(false);
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_link(stream, router.clone(), shutdown.subscribe()));
+                tokio::spawn(serve_link(stream, router.clone(), asked.clone()));
             }
         });
-        Member { node, store, routes, links, acks, tap }
+        Member { node, store, routes, links, acks, tap, shutdown }
     }
 }
 
@@ -261,6 +277,26 @@ impl Client {
             line.push(timeout(PATIENCE, self.0.read_u8()).await.expect("a reply in time").unwrap());
         }
         String::from_utf8_lossy(&line).trim_end().to_owned()
+    }
+
+    /// Every key that a whole iteration with these options meets, as often as it meets it.
+    pub async fn scan(&mut self, options: &str) -> Vec<String> {
+        let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+        for _ in 0..1000 {
+            self.send(format!("SCAN {cursor} {options}").trim_end()).await;
+            assert_eq!(self.line().await, "*2");
+            self.line().await;
+            cursor = self.line().await;
+            let count: usize = self.line().await[1..].parse().unwrap();
+            for _ in 0..count {
+                self.line().await;
+                found.push(self.line().await);
+            }
+            if cursor == "0" {
+                return found;
+            }
+        }
+        panic!("no end, at {cursor}");
     }
 }
 

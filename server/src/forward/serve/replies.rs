@@ -34,8 +34,6 @@ pub(super) struct Waiting {
     /// Requests in tasks, and their bytes.
     tasks: usize,
     task_bytes: usize,
-    /// No more requests come.
-    is_finished: bool,
     is_broken: bool,
 }
 
@@ -48,7 +46,6 @@ impl Replies {
     }
 
     pub(super) fn finish(&self) {
-        self.state.lock().is_finished = true;
         self.finished.send_replace(true);
         self.written.notify_one();
     }
@@ -77,7 +74,7 @@ impl Replies {
         loop {
             let (mut ready, is_over) = {
                 let mut state = self.state.lock();
-                (std::mem::take(&mut state.output), state.is_finished && state.tasks == 0)
+                (std::mem::take(&mut state.output), *self.finished.borrow() && state.tasks == 0)
             };
             if ready.is_empty() && is_over {
                 return output.shutdown().await;

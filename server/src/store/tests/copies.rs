@@ -161,7 +161,7 @@ fn a_snapshot_of_many_chunks_arrives() {
     let store = leader(slots());
     on(&store, b"{0}", NOW, |txn| {
         (0..3000).for_each(|n| txn.put(format!("{{0}}{n}").as_bytes(), &[1; 800], 0));
-        txn.put_owned(b"{0}large", vec![2; 3 << 20], NOW + 1000);
+        txn.put(b"{0}large", &vec![2; 3 << 20], NOW + 1000);
     });
     let slot = Slot::of(b"{0}");
     let (seen, snapshot) = store.snapshot(slot);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn put(store: &Store, key: &[u8], len: usize) -> Ticket {
-    let executed = store.execute(Slot::of(key), NOW, |txn| txn.put_owned(key, vec![1; len], 0));
+    let executed = store.execute(Slot::of(key), NOW, |txn| txn.put(key, &vec![1; len], 0));
     match executed {
         Executed::Done { ticket: Some(ticket), .. } => ticket,
         other => panic!("{other:?}"),
