@@ -20,7 +20,7 @@ const ONCE_VIOLATED: [(u64, &str); 9] = [
 
 /// Within how many seeds, from which on, each rule put out of force must be noticed: some ten times what it takes, but for
 /// the rarest, which has a test of its own among those of the control machine.
-const BUDGETS: [(&str, u64, u64); 22] = [
+const BUDGETS: [(&str, u64, u64); 23] = [
     ("`prev` off", 0, 500),
     ("`after` off", 0, 3_000),
     ("live effects applied while pulling", 0, 500),
@@ -43,6 +43,7 @@ const BUDGETS: [(&str, u64, u64); 22] = [
     ("an attempt given up forgets its fetches", 65_000, 1_000),
     ("who stops acting says nothing", 0, 3_000),
     ("release without asking who acts", 0, 60_000),
+    ("mend without asking", 0, 20_000),
 ];
 
 #[test]

@@ -84,12 +84,21 @@ pub enum Body {
         /// The attempt.
         id: u64,
     },
-    /// The answer to both.
+    /// The answer to these two, and to [`Body::MayMend`].
     Release {
         /// The attempt.
         id: u64,
         /// Whether the answerer is ready and has all of it, and can do without.
         granted: bool,
+    },
+    /// "Your copy is not what its context says: forget it and pull it again." Said by who acts.
+    PullAnew,
+    /// "May I forget my copy, to pull it again? It has this." Asked of who acts; the answer is [`Body::Release`].
+    MayMend {
+        /// The attempt.
+        id: u64,
+        /// The context of the copy that would go.
+        seen: SlotContext,
     },
 }
 
@@ -155,6 +164,11 @@ impl Message {
             }
             Body::MaySpare { id } => put_id(out, 12, *id),
             Body::ActsNoMore => out.push(13),
+            Body::PullAnew => out.push(14),
+            Body::MayMend { id, seen } => {
+                put_id(out, 15, *id);
+                put_pairs(out, seen.len(), seen.iter());
+            }
         }
     }
 
@@ -189,6 +203,8 @@ impl Message {
             11 => Body::Release { id: reader.u64()?, granted: reader.flag()? },
             12 => Body::MaySpare { id: reader.u64()? },
             13 => Body::ActsNoMore,
+            14 => Body::PullAnew,
+            15 => Body::MayMend { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
             _ => return Err(Malformed("unknown message")),
         };
         Ok(Message { slot, body })
@@ -229,7 +245,8 @@ mod tests {
                 Just(Body::ActsNoMore),
                 Just(Body::BothStop),
                 Just(Body::Register),
-                Just(Body::Registered)
+                Just(Body::Registered),
+                Just(Body::PullAnew)
             ],
             prop::option::of(node()).prop_map(|acting| Body::NotActing { acting }),
             (context(), any::<u64>(), any::<bool>()).prop_map(|(seen, fold, answer)| Body::Compare {
@@ -238,6 +255,7 @@ mod tests {
                 answer
             }),
             (any::<u64>(), context()).prop_map(|(id, seen)| Body::MayRelease { id, seen }),
+            (any::<u64>(), context()).prop_map(|(id, seen)| Body::MayMend { id, seen }),
             (any::<u64>(), any::<bool>()).prop_map(|(id, granted)| Body::Release { id, granted }),
         ]
     }

@@ -12,6 +12,7 @@
 //!   I am ready and the first of S(s) that I can reach ──► stop all others, join, act            (acquire)
 //!   I am ready, not in T(s), and all of T(s) is ready ──► ask each, forget                      (release)
 //!   my copy differs from a peer's ──► fetch its snapshot, tell it to fetch mine                 (compare)
+//!   my copy is not what its context says ──► forget it while another one is served, pull         (mend)
 //! ```
 //!
 //! T(s) are the targets, S(s) the ready holders with the targets first. What each step must guarantee is written at
@@ -20,6 +21,7 @@
 
 mod acquire;
 mod compare;
+mod mend;
 pub mod message;
 mod peers;
 mod pull;
@@ -106,6 +108,15 @@ pub enum Input {
         slot: Slot,
         /// Whose copy it differs from.
         from: Peer,
+    },
+    /// Copies were looked through while this node acted, and found not to be what their contexts say.
+    Spoilt {
+        /// The slot.
+        slot: Slot,
+        /// The peers whose copies are wrong.
+        copies: PeerSet,
+        /// Whether this node's is, and the copy of another one was found to be right.
+        here: bool,
     },
     /// A snapshot that was asked for is installed, or never comes.
     Fetched {
@@ -227,6 +238,7 @@ pub struct Mutations {
     pub given_up_attempt_forgets_fetches: bool,
     pub stops_without_a_word: bool,
     pub releases_without_who_acts: bool,
+    pub mends_without_asking: bool,
 }
 
 /// What the machine has done since the node started.
@@ -242,6 +254,8 @@ pub struct Counts {
     pub repaired: u64,
     /// Slots that were forgotten because their targets have them.
     pub released: u64,
+    /// Copies that were not what their contexts say and were forgotten, to be pulled again.
+    pub spoilt: u64,
 }
 
 /// The machine.
@@ -291,6 +305,8 @@ struct SlotControl {
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
     gap: bool,
+    /// The copy here is not what its context says. It serves nobody while there is another one, and is forgotten.
+    spoilt: bool,
 }
 
 impl SlotControl {
@@ -307,6 +323,7 @@ impl SlotControl {
             || self.gap && self.role != Role::Absent
             || !self.repairs.is_empty()
             || self.role == Role::Pulling
+            || self.spoilt
     }
 }
 
@@ -393,6 +410,7 @@ impl Control {
             Input::Gap { slot } => self.on_gap(slot, store),
             Input::Marked { slot, from, id } => self.on_marked(slot, from, id, store),
             Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
+            Input::Spoilt { slot, copies, here } => self.on_spoilt(slot, copies, here, store),
             Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
         }
     }
@@ -464,10 +482,13 @@ impl Control {
         match self.slots[slot.index()].role {
             Role::Absent => self.consider_pull(slot, store),
             Role::Following => {
+                self.consider_mend(slot, store);
                 self.consider_acquire(slot, store);
                 self.consider_release(slot, store);
             }
-            Role::Releasing if self.targets.contains(slot, self.me) => self.end_release(slot, store),
+            Role::Releasing if self.targets.contains(slot, self.me) && !self.slots[slot.index()].spoilt => {
+                self.end_release(slot, store);
+            }
             Role::Pulling | Role::Acting | Role::Releasing => {}
         }
         if self.slots[slot.index()].gap {
@@ -495,6 +516,8 @@ impl Control {
             Body::MayRelease { id, seen } => self.on_may_release(slot, from, id, &seen, store),
             Body::MaySpare { id } => self.on_may_spare(slot, from, id),
             Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
+            Body::PullAnew => self.on_pull_anew(slot, from, store),
+            Body::MayMend { id, seen } => self.on_may_mend(slot, from, id, &seen, store),
         }
         self.update_route(slot);
     }
@@ -538,7 +561,8 @@ impl Control {
     /// The members that say that they are ready for the slot, this node included.
     fn holders(&self, slot: Slot) -> PeerSet {
         let mut holders = self.peers.ready(slot);
-        if self.slots[slot.index()].role.is_ready() {
+        let state = &self.slots[slot.index()];
+        if state.role.is_ready() && !state.spoilt {
             holders.insert(self.me);
         }
         holders

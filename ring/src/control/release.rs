@@ -21,6 +21,12 @@ pub(super) struct Release {
     waiting: PeerSet,
 }
 
+impl Release {
+    pub(super) fn new(id: u64, waiting: PeerSet) -> Release {
+        Release { id, waiting }
+    }
+}
+
 impl Control {
     pub(super) fn consider_release<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &self.slots[slot.index()];
@@ -40,7 +46,7 @@ impl Control {
         }
         let seen = store.with(slot, |replica| replica.seen().clone());
         self.set_role(slot, Role::Releasing);
-        self.slots[slot.index()].release = Some(Release { id, waiting: targets.union(acting.into_iter().collect()) });
+        self.slots[slot.index()].release = Some(Release::new(id, targets.union(acting.into_iter().collect())));
         if self.mutations.release_without_asking {
             return self.forget(slot, store);
         }
@@ -61,7 +67,7 @@ impl Control {
         store: &mut S,
     ) {
         let has_all = store.with(slot, |replica| replica.seen().dominates(seen));
-        let ready = self.role(slot).is_ready();
+        let ready = self.role(slot).is_ready() && !self.slots[slot.index()].spoilt;
         if ready && !has_all {
             self.repair(slot, from, store);
         }
@@ -123,9 +129,10 @@ impl Control {
         self.set_role(slot, Role::Following);
     }
 
-    fn forget<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+    pub(super) fn forget<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &mut self.slots[slot.index()];
         state.release = None;
+        state.spoilt = false;
         state.repairs.clear();
         state.pullers = PeerSet::EMPTY;
         store.with(slot, |replica| replica.forget());

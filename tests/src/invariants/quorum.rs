@@ -24,7 +24,8 @@ pub fn quorum_holds(world: &World, number: usize) -> Result<(), Violation> {
         copy.role().holds() && copy.entries().ghost.contains(number)
     };
     let copies = world.nodes.iter().filter(has).count();
-    if copies >= write.quorum {
+    // A spoilt copy may have had it, and is pulled again.
+    if copies + world.counts.doubts >= write.quorum {
         return Ok(());
     }
     Err(Violation::new(
@@ -51,7 +52,11 @@ pub fn everything_holds(world: &World, number: usize, node: usize) -> Result<(),
 
 /// After at most one crash, with all survivors linked, whoever begins to act has every write acknowledged by two.
 pub fn quorum_visible(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
-    if world.counts.crashes > 1 || world.counts.opened_empty > 0 || world.counts.breaks > 0 || !world.connected() {
+    if world.counts.crashes + world.counts.doubts > 1
+        || world.counts.opened_empty > 0
+        || world.counts.breaks > 0
+        || !world.connected()
+    {
         return Ok(());
     }
     let ghost = &world.nodes[node].copies.slots[slot.index()].entries().ghost;

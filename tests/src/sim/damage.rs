@@ -1,6 +1,11 @@
 //! What the world does to nodes and links.
 
-use ring::{control::Input, id::Peer, replica::Role};
+use ring::{
+    control::Input,
+    id::{Peer, PeerSet},
+    replica::Role,
+    slot::Slot,
+};
 
 use super::{
     network::{Packet, STREAMS, Stream},
@@ -102,6 +107,21 @@ impl World {
         next[slot].truncate(self.faults.replicas);
         self.targets.push(next);
         self.adopt_targets(heir);
+    }
+
+    /// Who acts for some slot finds a copy of it to be spoilt: that of a peer, or its own.
+    pub(super) fn doubt(&mut self) {
+        let slot = Slot::new(self.random.u16(0..self.slots)).expect("the ring has this slot");
+        let acts = |&at: &usize| self.decides(at) && self.nodes[at].acts(slot);
+        let acting: Vec<usize> = (0..self.nodes.len()).filter(acts).collect();
+        let Some(at) = self.random.choice(acting) else { return };
+        let others: Vec<Peer> = self.nodes[at].copies.slots[slot.index()].counting().iter().collect();
+        let Some(other) = self.random.choice(others) else { return };
+        let here = self.random.bool();
+        note!(self, "n{at} finds {slot:?} spoilt {}", if here { "here".to_owned() } else { format!("at {other:?}") });
+        self.counts.doubts += 1;
+        let copies = if here { PeerSet::EMPTY } else { [other].into_iter().collect() };
+        self.drive(at, |control, copy| control.handle(Input::Spoilt { slot, copies, here }, copy));
     }
 
     /// A process ends. Effects that it has sent may still arrive, until the receiver sees that the session is over.

@@ -37,6 +37,8 @@ pub(super) enum Action {
     Lose,
     /// All holders of a slot crash, and it comes back to a node that acted for it before.
     Ruin,
+    /// Who acts finds a copy, or its own, not to be what its context says.
+    Doubt,
 }
 
 /// What a run does beside commands.
@@ -88,6 +90,13 @@ impl Faults {
             park_limit_bytes: if random.u8(0..4) == 0 { random.usize(0..200) } else { PARK_LIMIT_BYTES },
             skew_ms: if random.bool() { 0 } else { random.u64(1..100) },
             weights,
+        }
+    }
+
+    /// Draws what was thought of later, apart from the rest, so that seeds keep their meaning where it does not happen.
+    pub(super) fn draw_later(&mut self, random: &mut Rng) {
+        if random.u8(0..6) == 0 {
+            self.weights.push((Action::Doubt, random.u32(2..30)));
         }
     }
 

@@ -56,6 +56,7 @@ impl Mutation {
             ("an attempt given up forgets its fetches", control(|m| m.given_up_attempt_forgets_fetches = true)),
             ("who stops acting says nothing", control(|m| m.stops_without_a_word = true)),
             ("release without asking who acts", control(|m| m.releases_without_who_acts = true)),
+            ("mend without asking", control(|m| m.mends_without_asking = true)),
         ]
     }
 }

@@ -76,6 +76,8 @@ pub struct Counts {
     pub lost: usize,
     /// Slots that were opened empty after the start.
     pub opened_empty: usize,
+    /// Copies that were found to be spoilt.
+    pub doubts: usize,
     /// Snapshots asked for.
     pub fetches: usize,
 }
@@ -91,6 +93,7 @@ impl AddAssign for Counts {
         self.leaves += other.leaves;
         self.lost += other.lost;
         self.opened_empty += other.opened_empty;
+        self.doubts += other.doubts;
         self.fetches += other.fetches;
     }
 }
@@ -100,7 +103,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} writes, {} crashes, {} broken links, {} splits, {} pauses, {} joins, {} leaves, {} lost entries, {} slots lost and \
-             opened empty, {} snapshots",
+             opened empty, {} spoilt copies, {} snapshots",
             self.writes,
             self.crashes,
             self.breaks,
@@ -110,6 +113,7 @@ impl fmt::Display for Counts {
             self.leaves,
             self.lost,
             self.opened_empty,
+            self.doubts,
             self.fetches
         )
     }
@@ -200,7 +204,8 @@ impl World {
 
     fn new(seed: u64, mutation: Option<Mutation>, trace: bool) -> World {
         let mut random = Rng::with_seed(seed);
-        let faults = Faults::draw(&mut random);
+        let mut faults = Faults::draw(&mut random);
+        faults.draw_later(&mut Rng::with_seed(seed ^ 0x6C61_7465));
         let nodes = random.usize(3..7);
         let late = if faults.has(Action::Join) { random.usize(0..=nodes - faults.replicas) } else { 0 };
         let slots = random.u16(1..4);
@@ -306,6 +311,7 @@ impl World {
             Action::Leave => self.leave(),
             Action::Lose => self.lose_entry(),
             Action::Ruin => self.ruin_slot(),
+            Action::Doubt => self.doubt(),
         }
     }
 
@@ -335,10 +341,10 @@ impl World {
         (0..self.slots).filter_map(Slot::new)
     }
 
-    /// Whether no node crashed, no link broke, and no two that had not met yet acted at once: whatever happened was
-    /// planned.
+    /// Whether no node crashed, no link broke, no copy was spoilt, and no two that had not met yet acted at once: whatever
+    /// happened was planned.
     pub fn nothing_broke(&self) -> bool {
-        self.counts.crashes + self.counts.breaks + self.counts.splits == 0
+        self.counts.crashes + self.counts.breaks + self.counts.doubts + self.counts.splits == 0
     }
 
     /// Whether all nodes that are up are linked with each other.
