@@ -13,7 +13,7 @@ use ring::{
     dot::Dot,
     effect::{EffectRef, Op},
     hlc::HlcClock,
-    id::{NodeId, Origin, Peer},
+    id::{NodeId, Origin, Peer, PeerSet},
     replica::{Digest, Entries, Received, Replica, Role},
     slot::Slot,
     slot_set::SlotSet,
@@ -133,6 +133,14 @@ impl Cluster {
         op.encode(&mut bytes);
         let to: Vec<usize> = node.copy.0.ship_to().iter().map(Peer::index).collect();
         to.into_iter().for_each(|to| self.send(at, to, Packet::Effect(bytes.clone())));
+    }
+
+    /// A copy loses an entry, and who acts finds out.
+    pub(crate) fn spoil(&mut self, acting: usize, at: usize, key: &str) {
+        self.nodes.get_mut(&at).unwrap().copy.0.entries_mut().0.0.remove(key.as_bytes());
+        let here = acting == at;
+        let copies = if here { PeerSet::EMPTY } else { [Peer(at as u8)].into_iter().collect() };
+        self.drive(acting, |control, copy| control.handle(Input::Spoilt { slot: slot(), copies, here }, copy));
     }
 
     /// Everything on its way arrives, and whatever that causes.
@@ -307,6 +315,8 @@ impl Cluster {
             Body::MayRelease { .. } => "may I forget it?".into(),
             Body::ActsNoMore => "I act no more".into(),
             Body::MaySpare { .. } => "can you do without mine?".into(),
+            Body::PullAnew => "your copy is spoilt: pull it anew".into(),
+            Body::MayMend { .. } => "may I forget it, to pull it anew?".into(),
             Body::Release { granted: true, .. } => "forget it, I have all that you had".into(),
             Body::Release { granted: false, .. } => "keep it".into(),
         }

@@ -51,7 +51,13 @@ const SUBCOMMANDS: &[Command] = &[
         let (client, protocol) = (context.session.client(), context.session.protocol());
         Reply::Encoded(topology(context).encoded_slots(protocol, client.local())).into()
     }),
+    subcommand("cluster|verify", 2, ALWAYS, |context, _| verify(context)),
 ];
+
+/// Whether all copies are the same.
+fn verify(context: &Context<'_>) -> Answer<'static> {
+    Answer::Later(context.router.verify(context.session.client().id()))
+}
 
 const fn subcommand(name: &'static str, arity: i8, flags: Flags, run: OnNode) -> Command {
     Command::new(name, arity, flags, Keys::NONE, Run::Node(run))

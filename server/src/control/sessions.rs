@@ -156,6 +156,7 @@ impl Task {
             session: session.id,
             store: self.store.clone(),
             acks: self.acks.clone(),
+            audits: self.audits.clone(),
             clock: self.clock.clone(),
             reports: self.reports.clone(),
         };
@@ -209,6 +210,7 @@ impl Task {
         };
         let opened = self.store.open_lane(peer);
         self.acks.begin(peer);
+        self.audits.met(peer, id);
         let peering = self.peering.clone();
         self.links.connect(peer, move || {
             let peering = peering.clone();
@@ -235,6 +237,7 @@ impl Task {
         self.suspicion.handle(suspicion::Input::Forget(active.node), self.now_ms());
         self.store.close_lane(peer);
         self.acks.forget(peer);
+        self.audits.forget(peer);
         self.links.disconnect(peer);
         active.is_over.store(true, Ordering::Release);
         if active.greeted() {

@@ -215,6 +215,14 @@ impl Router {
         self.ask(peer, client, false, head, [&wanted.to_le_bytes(), &set], time + SWEEP_TIMEOUT).await
     }
 
+    /// Asks a peer to compare the copies of its slots.
+    pub(crate) async fn ask_verify(&self, peer: Peer, client: u64, slots: &SlotSet) -> Asked {
+        let mut set = Vec::new();
+        slots.encode(&mut set);
+        let head = head(Kind::Verify, Mode::FIRST, FIRST_SLOT, SWEEP_TIMEOUT);
+        self.ask(peer, client, false, head, [&set, &[]], SWEEP_TIMEOUT).await
+    }
+
     async fn ask(
         &self,
         peer: Peer,

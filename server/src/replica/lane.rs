@@ -37,11 +37,18 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
-use super::{End, Report, Reports, acks::Acks};
+use super::{
+    End, Report, Reports,
+    acks::Acks,
+    audits::{Answer, Audits},
+};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Batch, Drained, LaneId, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
+    store::{
+        Batch, Claim, Drained, Finding, LaneId, Mark, Store, TAG_CLAIM, TAG_COMPARE, TAG_EFFECT, TAG_FINDING, TAG_MARK,
+        TAG_SEEN, read_finding,
+    },
 };
 
 const DATA: u8 = 1;
@@ -76,6 +83,8 @@ pub struct Lane {
     pub store: Arc<Store>,
     /// What peers have acknowledged.
     pub acks: Arc<Acks>,
+    /// What peers answer to claims.
+    pub audits: Arc<Audits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where gaps and breaks are reported.
@@ -341,6 +350,19 @@ impl Incoming {
                 let (lacks, counts) = self.lane.store.heard_of(from, slot, &seen, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
                 Ok(lacks.then_some(Input::Gap { slot }))
+            }
+            TAG_CLAIM => {
+                let (slot, claim) = Claim::read(body)?;
+                let finding = self.lane.store.check_claim(from, slot, &claim);
+                // The others are for who acts to decide.
+                let differs = matches!(finding, Finding::Context | Finding::Entries);
+                Ok(differs.then_some(Input::Differs { slot, from }))
+            }
+            TAG_FINDING => {
+                let (slot, round, finding, content) = read_finding(body)?;
+                let answer = Answer { slot, peer: from, found: Some((finding, content)) };
+                self.lane.audits.answered(round, answer);
+                Ok(None)
             }
             _ => Err(Malformed("a record of unknown kind")),
         }

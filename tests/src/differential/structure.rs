@@ -21,7 +21,7 @@ const AGREED_SETTINGS: [&str; 8] = [
 ];
 
 /// Commands that Valkey does not have.
-const OWN_COMMANDS: [&str; 1] = ["cluster|ring"];
+const OWN_COMMANDS: [&str; 2] = ["cluster|ring", "cluster|verify"];
 
 /// A text that a reply holds.
 fn text(reply: &Reply) -> Option<String> {

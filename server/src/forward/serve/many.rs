@@ -21,6 +21,7 @@ pub(super) enum Whole {
     Sweep { slots: SlotSet, request: Parsed },
     Scan { cursor: u64, request: Parsed },
     Wait { wanted: usize, slots: SlotSet },
+    Verify { slots: SlotSet },
 }
 
 /// A request with the bytes that it lies in.
@@ -44,6 +45,7 @@ impl Whole {
             Kind::Wait => {
                 Ok(Whole::Wait { wanted: body.try_get_u32_le().map_err(short)? as usize, slots: set(&body)? })
             }
+            Kind::Verify => Ok(Whole::Verify { slots: set(&body)? }),
             Kind::Every | Kind::Command | Kind::Ping => {
                 let set_bytes = body.try_get_u32_le().map_err(short)? as usize;
                 if set_bytes > body.len() {
@@ -71,6 +73,10 @@ impl Whole {
                     None => return Status::NotExecuted,
                 }
             }
+            Whole::Verify { slots } => match router.verify_here(&slots).await {
+                Some(verified) => verified.encode(out),
+                None => return Status::NotExecuted,
+            },
         }
         Status::Executed
     }
