@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     Ping = 4,
     /// To compare the copies of a set of slots that the receiver acts for, which is the body.
     Verify = 5,
+    /// To tell how the receiver stands: the body is a question.
+    Tell = 6,
 }
 
 /// The header of a request.
@@ -109,6 +111,7 @@ impl Head {
             3 => Kind::Wait,
             4 => Kind::Ping,
             5 => Kind::Verify,
+            6 => Kind::Tell,
             _ => return Err(Malformed("unknown kind of request")),
         };
         let flags = frame.get_u8();
@@ -168,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn heads() -> impl Strategy<Value = Head> {
-        let kinds = [Kind::Command, Kind::Every, Kind::Scan, Kind::Wait, Kind::Ping, Kind::Verify];
+        let kinds = [Kind::Command, Kind::Every, Kind::Scan, Kind::Wait, Kind::Ping, Kind::Verify, Kind::Tell];
         let kind = prop::sample::select(kinds.to_vec());
         (any::<u32>(), kind, 0u8..4, 0u8..128, any::<u8>(), 0u16..16384, any::<u32>()).prop_map(
             |(id, kind, flags, mode, hops, slot, deadline_ms)| Head {

@@ -148,7 +148,7 @@ impl Server {
             };
             let executed = Head::read(&mut frame).and_then(|head| match head.kind {
                 Kind::Command => self.command(head, &mut frame, &mut batch),
-                Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify => self.whole(head, frame.freeze()),
+                Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify | Kind::Tell => self.whole(head, frame.freeze()),
                 Kind::Ping => {
                     append(&mut batch.ready, head.id, Status::Executed, Output::default());
                     Ok(())

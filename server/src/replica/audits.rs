@@ -97,6 +97,11 @@ impl Audits {
         }
     }
 
+    /// Who is in session.
+    pub fn peers(&self) -> Vec<(Peer, NodeId)> {
+        self.open.lock().peers.iter().map(|(&peer, &node)| (peer, node)).collect()
+    }
+
     /// Who the peer is, if it is in session.
     pub fn node(&self, peer: Peer) -> Option<NodeId> {
         self.open.lock().peers.get(&peer).copied()

@@ -95,6 +95,7 @@ pub struct Lane {
 struct Unacknowledged {
     peer: Peer,
     acks: Arc<Acks>,
+    clock: Arc<dyn Clock>,
     batches: Mutex<VecDeque<Sent>>,
 }
 
@@ -108,6 +109,7 @@ impl Unacknowledged {
     fn sent(&self, number: u64, batch: &mut Batch) {
         let bytes = batch.len_bytes();
         self.acks.sent(self.peer, bytes);
+        self.acks.lags().sent(self.peer, number, self.clock.monotonic_us());
         self.batches.lock().push_back(Sent { number, marks: std::mem::take(&mut batch.marks), bytes });
     }
 
@@ -120,12 +122,14 @@ impl Unacknowledged {
             bytes += sent.bytes;
         }
         self.acks.arrived(self.peer, bytes);
+        self.acks.lags().arrived(self.peer, number, self.clock.monotonic_us());
         marks
     }
 }
 
 impl Drop for Unacknowledged {
     fn drop(&mut self) {
+        self.acks.lags().lost(self.peer);
         self.arrived(u64::MAX);
     }
 }
@@ -133,8 +137,8 @@ impl Drop for Unacknowledged {
 impl Lane {
     /// Sends and receives until the session ends.
     pub async fn run(self, lane: LaneId, half: Half, wake: Arc<Notify>) {
-        let (peer, acks) = (self.peer, self.acks.clone());
-        let unacknowledged = &Unacknowledged { peer, acks, batches: Mutex::default() };
+        let (peer, acks, clock) = (self.peer, self.acks.clone(), self.clock.clone());
+        let unacknowledged = &Unacknowledged { peer, acks, clock, batches: Mutex::default() };
         let why = tokio::select! {
             why = self.clone().send(lane, half.send.clone(), unacknowledged, wake) => why,
             why = self.clone().receive(half.receive, half.send, unacknowledged) => why,

@@ -9,6 +9,7 @@
 pub mod acks;
 pub mod audits;
 pub mod bulk;
+pub mod lags;
 pub mod lane;
 
 use ring::{codec::Malformed, control::Input};

@@ -23,6 +23,7 @@ mod deferred;
 mod local;
 mod patience;
 mod split;
+mod tell;
 mod transfer;
 mod verify;
 mod wait;
@@ -55,6 +56,7 @@ pub use deferred::Deferred;
 pub use wait::Written;
 
 pub(crate) use local::{Call, Ran};
+pub(crate) use tell::Change;
 
 use local::without_memory;
 

@@ -29,6 +29,7 @@ mod entries;
 mod entry;
 mod eviction;
 mod expiry;
+mod figures;
 mod index;
 mod memory;
 mod moves;
@@ -68,6 +69,7 @@ pub use self::{
     entries::{Held, SlotEntries},
     eviction::Evicted,
     expiry::Expired,
+    figures::{CopyFigures, EntryFigures},
     memory::OutOfMemory,
     outbox::{Batch, Drained, LaneId, Mark, TAG_CLAIM, TAG_COMPARE, TAG_EFFECT, TAG_FINDING, TAG_MARK, TAG_SEEN},
     shard::Totals,
