@@ -20,7 +20,7 @@ const ONCE_VIOLATED: [(u64, &str); 9] = [
 
 /// Within how many seeds, from which on, each rule put out of force must be noticed: some ten times what it takes, but for
 /// the rarest, which has a test of its own among those of the control machine.
-const BUDGETS: [(&str, u64, u64); 23] = [
+const BUDGETS: [(&str, u64, u64); 26] = [
     ("`prev` off", 0, 500),
     ("`after` off", 0, 3_000),
     ("live effects applied while pulling", 0, 500),
@@ -43,6 +43,9 @@ const BUDGETS: [(&str, u64, u64); 23] = [
     ("an attempt given up forgets its fetches", 65_000, 1_000),
     ("who stops acting says nothing", 0, 3_000),
     ("release without asking who acts", 0, 60_000),
+    ("nobody is vouched for", 0, 20_000),
+    ("acquire without enquiry", 0, 20_000),
+    ("two that act apart are let alone", 0, 20_000),
     ("mend without asking", 0, 20_000),
 ];
 

@@ -69,7 +69,7 @@ impl Control {
         }
         // Who does not act says no, and is asked again.
         let acting = state.acting.filter(|&acting| self.peers.in_session(acting));
-        let Some(acting) = acting.or_else(|| self.first_serving(slot)) else { return };
+        let Some(acting) = acting.or_else(|| self.first_in_session(slot)) else { return };
         let id = self.new_id();
         let seen = store.with(slot, |replica| {
             replica.start_release();

@@ -52,8 +52,20 @@ pub enum Body {
     /// "Whatever I said before, I do not act." To everybody by who stops, and to whoever answered an attempt that was given
     /// up: what another one said meanwhile may have arrived before what this one said earlier.
     ActsNoMore,
-    /// "We both acted; I have stopped, stop as well."
+    /// "We both acted; I have stopped, stop as well." Also said by one that hears two who do not hear each other.
     BothStop,
+    /// "Who acts, as far as you know?", to one that reaches holders that the asker does not reach.
+    WhoActs {
+        /// The question.
+        id: u64,
+    },
+    /// The answer.
+    ActsThere {
+        /// The question.
+        id: u64,
+        /// Who acts, if the answerer knows one in reach.
+        acting: Option<NodeId>,
+    },
     /// "Ship me the slot's effects from now on."
     Register,
     /// The answer: effects flow from now on; a snapshot taken after this one misses nothing.
@@ -145,8 +157,7 @@ impl Message {
             Body::Registered => out.push(7),
             Body::NotActing { acting } => {
                 out.push(8);
-                out.push(acting.is_some().into());
-                acting.iter().for_each(|acting| out.extend_from_slice(acting.as_bytes()));
+                put_node(out, *acting);
             }
             Body::Compare { seen, fold, answer } => {
                 out.push(9);
@@ -165,6 +176,11 @@ impl Message {
             Body::MaySpare { id } => put_id(out, 12, *id),
             Body::ActsNoMore => out.push(13),
             Body::PullAnew => out.push(14),
+            Body::WhoActs { id } => put_id(out, 16, *id),
+            Body::ActsThere { id, acting } => {
+                put_id(out, 17, *id);
+                put_node(out, *acting);
+            }
             Body::MayMend { id, seen } => {
                 put_id(out, 15, *id);
                 put_pairs(out, seen.len(), seen.iter());
@@ -193,7 +209,7 @@ impl Message {
             5 => Body::BothStop,
             6 => Body::Register,
             7 => Body::Registered,
-            8 => Body::NotActing { acting: if reader.flag()? { Some(reader.node()?) } else { None } },
+            8 => Body::NotActing { acting: read_node(reader)? },
             9 => Body::Compare {
                 seen: reader.pairs()?.into_iter().collect(),
                 fold: Fold(reader.u64()?),
@@ -204,11 +220,22 @@ impl Message {
             12 => Body::MaySpare { id: reader.u64()? },
             13 => Body::ActsNoMore,
             14 => Body::PullAnew,
+            16 => Body::WhoActs { id: reader.u64()? },
+            17 => Body::ActsThere { id: reader.u64()?, acting: read_node(reader)? },
             15 => Body::MayMend { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
             _ => return Err(Malformed("unknown message")),
         };
         Ok(Message { slot, body })
     }
+}
+
+fn put_node(out: &mut Vec<u8>, node: Option<NodeId>) {
+    out.push(node.is_some().into());
+    node.iter().for_each(|node| out.extend_from_slice(node.as_bytes()));
+}
+
+fn read_node(reader: &mut Reader<'_>) -> Result<Option<NodeId>, Malformed> {
+    Ok(if reader.flag()? { Some(reader.node()?) } else { None })
 }
 
 fn put_id(out: &mut Vec<u8>, tag: u8, id: u64) {
@@ -239,7 +266,11 @@ mod tests {
             any::<u64>().prop_map(|id| Body::MaySpare { id }),
             (any::<u64>(), prop::option::of(held()), prop::collection::vec(node(), 0..4))
                 .prop_map(|(id, holds, pullers)| Body::Stopped { id, holds, pullers }),
-            any::<u64>().prop_map(|id| Body::Refused { id }),
+            prop_oneof![
+                any::<u64>().prop_map(|id| Body::Refused { id }),
+                any::<u64>().prop_map(|id| Body::WhoActs { id }),
+                (any::<u64>(), prop::option::of(node())).prop_map(|(id, acting)| Body::ActsThere { id, acting })
+            ],
             prop_oneof![
                 Just(Body::Acting),
                 Just(Body::ActsNoMore),

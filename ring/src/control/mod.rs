@@ -20,6 +20,7 @@
 //! begins with what both have ([`Input::SessionUp`]).
 
 mod acquire;
+mod apart;
 mod compare;
 mod mend;
 pub mod message;
@@ -37,6 +38,7 @@ use crate::{
     slot_set::SlotSet,
 };
 use acquire::Acquire;
+use apart::Enquiry;
 pub use message::{Body, Held, Message};
 use peers::Peers;
 use pull::Pull;
@@ -70,6 +72,13 @@ pub enum Input {
         id: NodeId,
         /// What it is ready for.
         ready: SlotSet,
+    },
+    /// Whom a peer is in session with, by its own word.
+    Reach {
+        /// The peer, in session.
+        peer: Peer,
+        /// Those nodes.
+        nodes: Vec<NodeId>,
     },
     /// The peer is no member any more: its index may name another node from now on.
     Forgotten {
@@ -194,6 +203,11 @@ pub enum Output {
         /// The attempt that it is for.
         id: u64,
     },
+    /// Whom this node is in session with has changed: tell everybody in session.
+    SayReach {
+        /// Those nodes.
+        nodes: Vec<NodeId>,
+    },
     /// This node's word about the slot has changed: publish it.
     Publish {
         /// The slot.
@@ -239,6 +253,9 @@ pub struct Mutations {
     pub stops_without_a_word: bool,
     pub releases_without_who_acts: bool,
     pub mends_without_asking: bool,
+    pub vouches_for_nobody: bool,
+    pub acquires_without_enquiry: bool,
+    pub lets_two_act_apart: bool,
 }
 
 /// What the machine has done since the node started.
@@ -292,6 +309,10 @@ struct SlotControl {
     /// Who acts by the word of one who was asked and does not. Good for asking on, not for sending commands to: nobody
     /// would say when it is wrong.
     hint: Option<Peer>,
+    /// A peer that passes commands on to who acts, which this node does not reach.
+    via: Option<Peer>,
+    /// Those who reach ready holders that this node does not reach are asked whether one of these acts.
+    enquiry: Option<Enquiry>,
     /// Where commands were last said to go.
     route: Option<Peer>,
     /// Peers that registered for effects and are not ready yet.
@@ -324,6 +345,8 @@ impl SlotControl {
             || !self.repairs.is_empty()
             || self.role == Role::Pulling
             || self.spoilt
+            || self.via.is_some()
+            || self.enquiry.is_some()
     }
 }
 
@@ -403,6 +426,7 @@ impl Control {
             Input::SessionUp { peer, id, ready } => self.session_up(peer, id, ready, store),
             Input::SessionDown { peer } => self.session_down(peer, store),
             Input::Ready { peer, id, ready } => self.peer_ready(peer, id, ready, store),
+            Input::Reach { peer, nodes } => self.peer_reaches(peer, nodes, store),
             Input::Forgotten { peer } => self.forget_peer(peer, store),
             Input::MayOpen(may_open) => self.may_open = may_open,
             Input::CompareRound => self.compare_round(),
@@ -516,6 +540,8 @@ impl Control {
             Body::MayRelease { id, seen } => self.on_may_release(slot, from, id, &seen, store),
             Body::MaySpare { id } => self.on_may_spare(slot, from, id),
             Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
+            Body::WhoActs { id } => self.on_who_acts(slot, from, id),
+            Body::ActsThere { id, acting } => self.on_acts_there(slot, from, id, acting, store),
             Body::PullAnew => self.on_pull_anew(slot, from, store),
             Body::MayMend { id, seen } => self.on_may_mend(slot, from, id, &seen, store),
         }
@@ -568,8 +594,14 @@ impl Control {
         holders
     }
 
-    /// The first of S(s) that is this node or in session with it.
+    /// The first of S(s) that is this node, in session with it, or with one that is.
     fn first_serving(&self, slot: Slot) -> Option<Peer> {
+        let is_vouched = |peer| self.peers.vouched().contains(peer) && !self.mutations.vouches_for_nobody;
+        self.serving(slot).find(|&peer| self.reaches(peer) || is_vouched(peer))
+    }
+
+    /// The first of S(s) that is this node or in session with it.
+    fn first_in_session(&self, slot: Slot) -> Option<Peer> {
         self.serving(slot).find(|&peer| self.reaches(peer))
     }
 
@@ -640,7 +672,7 @@ impl Control {
         let known = state.acting.filter(|&acting| self.peers.in_session(acting));
         let route = match state.role {
             Role::Acting => Some(self.me),
-            _ => known.or_else(|| self.first_serving(slot)),
+            _ => known.or(state.via).or_else(|| self.way_to_first(slot)),
         };
         let state = &mut self.slots[slot.index()];
         if state.route != route {

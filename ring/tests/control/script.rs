@@ -33,6 +33,11 @@ fn two_acquire_at_once() {
 }
 
 #[test]
+fn two_nodes_are_apart() {
+    check("apart.txt");
+}
+
+#[test]
 fn a_spoilt_copy_is_pulled_anew() {
     check("mend.txt");
 }

@@ -526,6 +526,7 @@ impl Task {
                 }
                 Output::Publish { slot, ready } => self.gossip.set_ready(slot, ready),
                 Output::Route { slot, to } => self.routes.set(slot, to),
+                Output::SayReach { nodes } => self.say_reach(&nodes),
             }
             changed = true;
         }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ring::{
     codec::Reader,
     control::{Input, Message},
-    id::{Incarnation, NodeId, Peer},
+    id::{Incarnation, MAX_PEERS, NodeId, Peer},
     slot::SLOTS,
     slot_set::SlotSet,
     suspicion,
@@ -43,6 +43,8 @@ const HEARTBEAT: u8 = 1;
 const DIGEST: u8 = 2;
 const DELTA: u8 = 3;
 const MESSAGES: u8 = 4;
+/// Whom the sender is in session with: their identities, one behind the other.
+const REACH: u8 = 7;
 
 /// Messages of a batch are collected up to this size before they become a frame.
 const MESSAGES_BYTES: usize = 128 << 10;
@@ -265,6 +267,7 @@ impl Task {
             DIGEST => self.digest(peer, &frame.payload),
             DELTA => self.delta(peer, &frame.payload),
             MESSAGES => self.messages(peer, &frame.payload),
+            REACH => self.reach(peer, &frame.payload),
             DEPARTING => {
                 self.departing(peer);
                 Ok(())
@@ -339,6 +342,25 @@ impl Task {
             self.machine.handle(Input::Message { from, message }, &mut self.copies);
         }
         Ok(())
+    }
+
+    fn reach(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
+        let (mut reader, mut nodes) = (Reader::new(payload), Vec::new());
+        while !reader.is_empty() {
+            nodes.push(reader.node().map_err(|error| error.to_string())?);
+        }
+        if nodes.len() > MAX_PEERS {
+            return Err("in session with more nodes than there can be".to_owned());
+        }
+        self.machine.handle(Input::Reach { peer, nodes }, &mut self.copies);
+        Ok(())
+    }
+
+    /// Everybody hears whom this node is in session with.
+    pub(super) fn say_reach(&mut self, nodes: &[NodeId]) {
+        let payload: Bytes = nodes.iter().flat_map(|node| *node.as_bytes()).collect::<Vec<u8>>().into();
+        let greeted = self.sessions.values_mut().filter(|active| active.greeted());
+        greeted.for_each(|active| active.send(REACH, payload.clone()));
     }
 
     pub(super) fn send(&mut self, to: Peer, kind: u8, payload: Bytes) {

@@ -1,5 +1,6 @@
 //! What must hold, one property a file. The simulator asks after every step that could break it.
 
+mod apart;
 mod causality;
 mod content;
 mod convergence;
@@ -16,6 +17,7 @@ use std::fmt;
 
 use ring::slot::Slot;
 
+pub use apart::alone_though_apart;
 pub use content::what_nothing_removed_is_held;
 pub use convergence::{convergence, nothing_missing, still};
 pub use loss::nothing_lost;

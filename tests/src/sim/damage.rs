@@ -23,7 +23,7 @@ impl World {
         }
     }
 
-    fn break_link(&mut self, a: usize, b: usize) {
+    pub(super) fn break_link(&mut self, a: usize, b: usize) {
         note!(self, "link n{a} n{b} breaks");
         self.network.set_up(a, b, false);
         for (from, to) in [(a, b), (b, a)] {

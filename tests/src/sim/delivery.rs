@@ -89,6 +89,13 @@ impl World {
                 };
             }
             Output::Route { slot, to } => self.nodes[at].route[slot.index()] = to,
+            Output::SayReach { nodes } => {
+                for to in 0..self.nodes.len() {
+                    if self.nodes[at].sessions[to].open {
+                        self.send(at, to, Stream::Control, Packet::Reach { nodes: nodes.clone() });
+                    }
+                }
+            }
         }
     }
 
@@ -158,6 +165,9 @@ impl World {
             Packet::Ready { ready } => {
                 let id = self.nodes[from].id;
                 self.drive(to, |control, copies| control.handle(Input::Ready { peer, id, ready }, copies));
+            }
+            Packet::Reach { nodes } => {
+                self.drive(to, |control, copies| control.handle(Input::Reach { peer, nodes }, copies));
             }
             Packet::Control(message) => {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));

@@ -66,6 +66,8 @@ pub struct Faults {
     pub park_limit_bytes: usize,
     /// How far clocks are apart, in ms.
     pub skew_ms: u64,
+    /// Before everything heals, everything does but the link between two nodes.
+    pub ends_apart: bool,
     weights: Vec<(Action, u32)>,
 }
 
@@ -89,6 +91,7 @@ impl Faults {
             compare_rounds: random.u8(0..4) > 0,
             park_limit_bytes: if random.u8(0..4) == 0 { random.usize(0..200) } else { PARK_LIMIT_BYTES },
             skew_ms: if random.bool() { 0 } else { random.u64(1..100) },
+            ends_apart: false,
             weights,
         }
     }
@@ -98,6 +101,7 @@ impl Faults {
         if random.u8(0..6) == 0 {
             self.weights.push((Action::Doubt, random.u32(2..30)));
         }
+        self.ends_apart = random.u8(0..3) == 0;
     }
 
     /// Draws what happens next.

@@ -56,6 +56,9 @@ impl Mutation {
             ("an attempt given up forgets its fetches", control(|m| m.given_up_attempt_forgets_fetches = true)),
             ("who stops acting says nothing", control(|m| m.stops_without_a_word = true)),
             ("release without asking who acts", control(|m| m.releases_without_who_acts = true)),
+            ("nobody is vouched for", control(|m| m.vouches_for_nobody = true)),
+            ("acquire without enquiry", control(|m| m.acquires_without_enquiry = true)),
+            ("two that act apart are let alone", control(|m| m.lets_two_act_apart = true)),
             ("mend without asking", control(|m| m.mends_without_asking = true)),
         ]
     }

@@ -52,6 +52,8 @@ pub(super) enum Packet {
     Hello { id: NodeId, ready: SlotSet },
     /// What the sender is ready for now.
     Ready { ready: SlotSet },
+    /// Whom the sender is in session with.
+    Reach { nodes: Vec<NodeId> },
     /// A message of the control machine.
     Control(Message),
     /// An effect at this position of the lane.
