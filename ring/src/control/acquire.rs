@@ -65,7 +65,7 @@ impl Acquire {
 impl Control {
     pub(super) fn consider_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &self.slots[slot.index()];
-        if state.acquire.is_some() || self.first_serving(slot) != Some(self.me) || self.must_enquire(slot) {
+        if state.acquire.is_some() || self.first_serving(slot) != Some(self.me) || self.must_enquire(slot, false) {
             return;
         }
         self.begin_acquire(slot, store);
@@ -143,6 +143,7 @@ impl Control {
         }
         let state = &mut self.slots[slot.index()];
         state.acting = Some(from);
+        state.claims.remove(from);
         let look =
             |replica: &mut Replica<S::Entries>| Held { seen: replica.seen().clone(), fold: replica.digest().fold };
         let holds = state.role.holds().then(|| store.with(slot, look));
@@ -308,7 +309,9 @@ impl Control {
 
     pub(super) fn on_acts_no_more(&mut self, slot: Slot, from: Peer) {
         let state = &mut self.slots[slot.index()];
-        state.acting = state.acting.filter(|&acting| acting != from);
+        state.claims.remove(from);
+        // Another one may have acted all the time.
+        state.acting = state.acting.filter(|&acting| acting != from).or(state.claims.iter().next());
     }
 }
 

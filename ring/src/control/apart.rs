@@ -31,6 +31,8 @@ use crate::{
 pub(super) struct Enquiry {
     id: u64,
     waiting: PeerSet,
+    /// This node was asked to act in the place of another one.
+    takes_over: bool,
 }
 
 impl Control {
@@ -41,7 +43,7 @@ impl Control {
     }
 
     /// Whether there are ready holders that this node cannot ask itself; then others are asked whether one of them acts.
-    pub(super) fn must_enquire(&mut self, slot: Slot) -> bool {
+    pub(super) fn must_enquire(&mut self, slot: Slot, takes_over: bool) -> bool {
         let apart = self.peers.ready(slot).intersection(self.peers.vouched());
         if apart.is_empty() || self.mutations.acquires_without_enquiry {
             return false;
@@ -49,7 +51,7 @@ impl Control {
         if self.slots[slot.index()].enquiry.is_none() {
             let id = self.new_id();
             let waiting = apart.iter().fold(PeerSet::EMPTY, |all, peer| all.union(self.peers.vouchers(peer)));
-            self.slots[slot.index()].enquiry = Some(Enquiry { id, waiting });
+            self.slots[slot.index()].enquiry = Some(Enquiry { id, waiting, takes_over });
             waiting.iter().for_each(|voucher| self.send(voucher, slot, Body::WhoActs { id }));
         }
         true
@@ -59,7 +61,12 @@ impl Control {
         let state = &self.slots[slot.index()];
         let acting = match state.role {
             Role::Acting => Some(self.my_id),
-            _ => state.acting.filter(|&acting| self.peers.in_session(acting)).map(|acting| self.peers.id(acting)),
+            // What one of them says of itself counts for more than who was about to act last.
+            _ => {
+                let claims = state.claims.iter().find(|&peer| peer != from);
+                let known = state.acting.filter(|&acting| acting != from && self.peers.in_session(acting));
+                claims.or(known).map(|acting| self.peers.id(acting))
+            }
         };
         self.send(from, slot, Body::ActsThere { id, acting });
     }
@@ -80,8 +87,10 @@ impl Control {
             // It is asked again at the next look around.
             (state.enquiry, state.via) = (None, Some(from));
         } else if enquiry.waiting.is_empty() {
+            let takes_over = enquiry.takes_over;
             (state.enquiry, state.via) = (None, None);
-            if state.role == Role::Following && state.acquire.is_none() && self.first_serving(slot) == Some(self.me) {
+            let is_free = state.role == Role::Following && state.acquire.is_none();
+            if is_free && (takes_over || self.first_serving(slot) == Some(self.me)) {
                 self.begin_acquire(slot, store);
             }
         }
@@ -90,9 +99,9 @@ impl Control {
     /// A peer says that it acts. If another one that it does not reach does so too, one of them is told to stop; who acts
     /// then.
     pub(super) fn part(&mut self, slot: Slot, from: Peer) -> Peer {
-        let is_apart =
-            |&other: &Peer| other != from && self.peers.in_session(other) && self.peers.are_apart(other, from);
-        let other = self.slots[slot.index()].acting.filter(is_apart);
+        let claims = &mut self.slots[slot.index()].claims;
+        claims.insert(from);
+        let other = claims.iter().find(|&other| other != from && self.peers.are_apart(other, from));
         let Some(other) = other.filter(|_| !self.mutations.lets_two_act_apart) else { return from };
         let order: Vec<Peer> = self.serving(slot).filter(|&peer| peer == from || peer == other).collect();
         let (acts, stops) = if order.first() == Some(&other) { (other, from) } else { (from, other) };

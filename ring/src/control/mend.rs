@@ -5,18 +5,22 @@
 //! looks through all entries of two copies, between the same two effects, can tell. No snapshot mends such a copy, since
 //! its context covers what it lacks; so it is forgotten as a whole, entries and context, and pulled again.
 //!
-//! A spoilt copy is withdrawn: it serves nobody, so that another one acts. Then it asks who acts, with its own context,
-//! whether it may go, as in a release, and is forgotten when that one has all of it. Without another copy in reach it
-//! serves again, for want of a better one.
+//! A spoilt copy asks who acts, with its own context, whether it may go, as in a release, and is forgotten when that one has
+//! all of it. Who acts on a spoilt copy has others take over first, and acts until one does. Nobody acts anew on a spoilt
+//! copy, or lets another one go, while there is a better one in reach; if there is none, it is taken as it is.
 //!
 //! ```text
 //!     who acts                        a peer whose copy is wrong
-//!        │ ── PullAnew ──────────────► │ withdraws it
-//!        │ ◄── MayMend(its context) ── │
+//!        │ ── PullAnew ──────────────► │
+//!        │ ◄── MayMend(its context) ── │ does not count any more
 //!        │ ── Release(granted) ──────► │ forgets, pulls
+//!
+//!     who acts on a wrong copy        a peer
+//!        │ ── TakeOver ──────────────► │ acquires, as ever
+//!        │ ── MayMend(its context) ──► │
 //! ```
 
-use super::{Body, Control, Output, Slots, release::Release};
+use super::{Body, Control, Slots, release::Release};
 use crate::{
     context::SlotContext,
     id::{Peer, PeerSet},
@@ -30,46 +34,51 @@ impl Control {
         if self.role(slot) != Role::Acting {
             return;
         }
-        let others = self.ready_in_session(slot);
-        if !here {
-            copies.intersection(others).iter().for_each(|peer| self.send(peer, slot, Body::PullAnew));
-        } else if !others.difference(copies).is_empty() {
-            self.stop_acting(slot, store);
-            self.withdraw(slot);
+        if here {
+            self.doubt(slot);
+            self.consider_mend(slot, store);
+        } else {
+            copies.intersection(self.better(slot)).iter().for_each(|peer| self.send(peer, slot, Body::PullAnew));
         }
-        self.update_route(slot);
     }
 
     pub(super) fn on_pull_anew<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
         let state = &self.slots[slot.index()];
         if state.role == Role::Following && state.acquire.is_none() && state.acting == Some(from) {
-            self.withdraw(slot);
+            self.doubt(slot);
             self.consider_mend(slot, store);
         }
     }
 
-    fn withdraw(&mut self, slot: Slot) {
-        self.counts.spoilt += 1;
-        self.slots[slot.index()].spoilt = true;
-        self.out.push_back(Output::Publish { slot, ready: false });
+    fn doubt(&mut self, slot: Slot) {
+        let state = &mut self.slots[slot.index()];
+        self.counts.spoilt += u64::from(!core::mem::replace(&mut state.spoilt, true));
     }
 
     pub(super) fn consider_mend<S: Slots>(&mut self, slot: Slot, store: &mut S) {
-        let others = self.ready_in_session(slot);
-        let state = &mut self.slots[slot.index()];
-        if !state.spoilt || state.role != Role::Following {
+        let state = &self.slots[slot.index()];
+        if !state.spoilt || state.acquire.is_some() {
             return;
         }
-        if others.is_empty() {
-            state.spoilt = false;
-            return self.out.push_back(Output::Publish { slot, ready: true });
-        }
-        if state.acquire.is_some() {
+        let better = self.better(slot);
+        if better.is_empty() {
+            self.slots[slot.index()].spoilt = false;
             return;
         }
-        // Who does not act says no, and is asked again.
+        // Who acts is told no, and asked again, until somebody else does.
         let acting = state.acting.filter(|&acting| self.peers.in_session(acting));
-        let Some(acting) = acting.or_else(|| self.first_in_session(slot)) else { return };
+        match (state.role, acting) {
+            (Role::Acting, _) | (Role::Following, None) => {
+                // One at a time, each time another one.
+                let turn = self.new_id() as usize % better.len();
+                better.iter().nth(turn).into_iter().for_each(|peer| self.send(peer, slot, Body::TakeOver));
+            }
+            (Role::Following, Some(acting)) => self.ask_to_mend(slot, acting, store),
+            (Role::Absent | Role::Pulling | Role::Releasing, _) => {}
+        }
+    }
+
+    fn ask_to_mend<S: Slots>(&mut self, slot: Slot, acting: Peer, store: &mut S) {
         let id = self.new_id();
         let seen = store.with(slot, |replica| {
             replica.start_release();
@@ -83,17 +92,44 @@ impl Control {
         self.send(acting, slot, Body::MayMend { id, seen });
     }
 
-    /// Whether a peer may forget its copy: it may if this node acts and has all of it.
+    pub(super) fn on_take_over<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {
+        let state = &mut self.slots[slot.index()];
+        state.mending.insert(from);
+        if state.role == Role::Acting {
+            return self.send(from, slot, Body::Acting);
+        }
+        if state.role == Role::Releasing && !state.spoilt {
+            self.end_release(slot, store);
+        }
+        let state = &self.slots[slot.index()];
+        if state.role == Role::Following && !state.spoilt && state.acquire.is_none() && !self.must_enquire(slot, true) {
+            self.begin_acquire(slot, store);
+        }
+    }
+
+    /// Whether a peer may forget its copy: it may if this node acts, has all of it, and what it has is right, as far as
+    /// anybody's is.
     pub(super) fn on_may_mend<S: Slots>(&mut self, slot: Slot, from: Peer, id: u64, seen: &SlotContext, store: &mut S) {
+        self.slots[slot.index()].mending.insert(from);
+        self.consider_mend(slot, store);
         let acts = self.role(slot) == Role::Acting;
         let has_all = acts && store.with(slot, |replica| replica.seen().dominates(seen));
         if acts && !has_all {
             self.repair(slot, from, store);
         }
-        self.send(from, slot, Body::Release { id, granted: has_all });
+        let state = &mut self.slots[slot.index()];
+        let granted = has_all && !state.spoilt;
+        if granted {
+            // It goes before it says so.
+            state.spared.insert(from);
+        }
+        self.send(from, slot, Body::Release { id, granted });
     }
 
-    fn ready_in_session(&self, slot: Slot) -> PeerSet {
-        self.peers.ready(slot).intersection(self.peers.sessions())
+    /// Those who are ready, in session, and neither going nor known to be spoilt.
+    fn better(&self, slot: Slot) -> PeerSet {
+        let state = &self.slots[slot.index()];
+        let ready = self.peers.ready(slot).intersection(self.peers.sessions());
+        ready.difference(state.spared).difference(state.mending)
     }
 }

@@ -105,6 +105,8 @@ pub enum Body {
     },
     /// "Your copy is not what its context says: forget it and pull it again." Said by who acts.
     PullAnew,
+    /// "My copy is not what its context says, and I act: act in my place."
+    TakeOver,
     /// "May I forget my copy, to pull it again? It has this." Asked of who acts; the answer is [`Body::Release`].
     MayMend {
         /// The attempt.
@@ -176,6 +178,7 @@ impl Message {
             Body::MaySpare { id } => put_id(out, 12, *id),
             Body::ActsNoMore => out.push(13),
             Body::PullAnew => out.push(14),
+            Body::TakeOver => out.push(18),
             Body::WhoActs { id } => put_id(out, 16, *id),
             Body::ActsThere { id, acting } => {
                 put_id(out, 17, *id);
@@ -220,6 +223,7 @@ impl Message {
             12 => Body::MaySpare { id: reader.u64()? },
             13 => Body::ActsNoMore,
             14 => Body::PullAnew,
+            18 => Body::TakeOver,
             16 => Body::WhoActs { id: reader.u64()? },
             17 => Body::ActsThere { id: reader.u64()?, acting: read_node(reader)? },
             15 => Body::MayMend { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
@@ -277,7 +281,8 @@ mod tests {
                 Just(Body::BothStop),
                 Just(Body::Register),
                 Just(Body::Registered),
-                Just(Body::PullAnew)
+                Just(Body::PullAnew),
+                Just(Body::TakeOver)
             ],
             prop::option::of(node()).prop_map(|acting| Body::NotActing { acting }),
             (context(), any::<u64>(), any::<bool>()).prop_map(|(seen, fold, answer)| Body::Compare {

@@ -306,6 +306,8 @@ struct SlotControl {
     role: Role,
     /// Who acts, if it is not this node, as far as known.
     acting: Option<Peer>,
+    /// Peers in session of whom the last word is that they act.
+    claims: PeerSet,
     /// Who acts by the word of one who was asked and does not. Good for asking on, not for sending commands to: nobody
     /// would say when it is wrong.
     hint: Option<Peer>,
@@ -326,8 +328,10 @@ struct SlotControl {
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
     gap: bool,
-    /// The copy here is not what its context says. It serves nobody while there is another one, and is forgotten.
+    /// The copy here is not what its context says, and is forgotten when a better one acts.
     spoilt: bool,
+    /// Peers that asked whether they may forget theirs for that.
+    mending: PeerSet,
 }
 
 impl SlotControl {
@@ -513,7 +517,8 @@ impl Control {
             Role::Releasing if self.targets.contains(slot, self.me) && !self.slots[slot.index()].spoilt => {
                 self.end_release(slot, store);
             }
-            Role::Pulling | Role::Acting | Role::Releasing => {}
+            Role::Acting => self.consider_mend(slot, store),
+            Role::Pulling | Role::Releasing => {}
         }
         if self.slots[slot.index()].gap {
             self.consider_gap(slot, store);
@@ -542,6 +547,7 @@ impl Control {
             Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
             Body::WhoActs { id } => self.on_who_acts(slot, from, id),
             Body::ActsThere { id, acting } => self.on_acts_there(slot, from, id, acting, store),
+            Body::TakeOver => self.on_take_over(slot, from, store),
             Body::PullAnew => self.on_pull_anew(slot, from, store),
             Body::MayMend { id, seen } => self.on_may_mend(slot, from, id, &seen, store),
         }
@@ -669,7 +675,7 @@ impl Control {
 
     fn update_route(&mut self, slot: Slot) {
         let state = &self.slots[slot.index()];
-        let known = state.acting.filter(|&acting| self.peers.in_session(acting));
+        let known = state.acting.filter(|&acting| self.peers.in_session(acting)).or(state.claims.iter().next());
         let route = match state.role {
             Role::Acting => Some(self.me),
             _ => known.or(state.via).or_else(|| self.way_to_first(slot)),

@@ -148,6 +148,8 @@ impl Control {
             let state = &mut self.slots[slot.index()];
             state.pullers.remove(peer);
             state.spared.remove(peer);
+            state.mending.remove(peer);
+            state.claims.remove(peer);
             // If it still acts when the next session begins it says so.
             state.acting = state.acting.filter(|&acting| acting != peer);
             state.hint = state.hint.filter(|&hint| hint != peer);
@@ -165,10 +167,13 @@ impl Control {
     }
 
     pub(super) fn peer_ready<S: Slots>(&mut self, peer: Peer, id: NodeId, ready: SlotSet, store: &mut S) {
-        self.peers.ids[peer.index()] = id;
+        if core::mem::replace(&mut self.peers.ids[peer.index()], id) != id {
+            self.peers.vouch();
+        }
         for (slot, is_ready) in self.peers.replace_ready(peer, &ready) {
             let state = &mut self.slots[slot.index()];
             state.spared.remove(peer);
+            state.mending.remove(peer);
             if is_ready {
                 state.pullers.remove(peer);
             }
@@ -188,10 +193,13 @@ impl Control {
         }
         self.peers.reach[peer.index()] = nodes;
         let changed = self.peers.vouch();
-        if changed.is_empty() {
-            return;
-        }
         for slot in self.every_slot() {
+            let state = &self.slots[slot.index()];
+            if state.claims.len() > 1 && state.claims.contains(peer) {
+                let acts = self.part(slot, peer);
+                self.slots[slot.index()].acting = Some(acts);
+                self.update_route(slot);
+            }
             if !self.peers.ready(slot).intersection(changed).is_empty() {
                 self.consider(slot, store);
             }

@@ -330,6 +330,7 @@ impl Cluster {
             Body::WhoActs { .. } => "who acts?".into(),
             Body::ActsThere { acting: None, .. } => "nobody whom I reach".into(),
             Body::ActsThere { acting: Some(acting), .. } => format!("{} acts", who(acting)),
+            Body::TakeOver => "mine is spoilt: act in my place".into(),
             Body::PullAnew => "your copy is spoilt: pull it anew".into(),
             Body::MayMend { .. } => "may I forget it, to pull it anew?".into(),
             Body::Release { granted: true, .. } => "forget it, I have all that you had".into(),

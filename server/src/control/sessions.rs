@@ -146,7 +146,7 @@ impl Active {
 impl Task {
     pub(super) fn session_up(&mut self, session: Session) {
         let Some(peer) = self.directory.admit(session.peer) else {
-            tracing::warn!(node = %session.peer.short(), "no more than {} nodes can be known", ring::id::MAX_PEERS);
+            tracing::warn!(node = %session.peer.short(), "no more than {} nodes can be known", MAX_PEERS);
             return self.peering.close(session.id, "too many nodes");
         };
         tracing::info!(node = %session.peer.short(), address = session.address, "in session");

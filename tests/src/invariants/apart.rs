@@ -28,6 +28,14 @@ pub fn alone_though_apart(world: &World) -> Result<(), Violation> {
     })
 }
 
+/// Asked of who begins to act, when it has settled who acts: nobody else does.
+pub fn acts_alone(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
+    match (0..world.nodes.len()).find(|&other| other != node && world.nodes[other].acts(slot)) {
+        None => Ok(()),
+        Some(other) => wrong(world, slot, &format!("n{node} begins to act beside n{other}")),
+    }
+}
+
 fn finds(world: &World, slot: Slot, from: usize, acting: usize) -> bool {
     let mut at = from;
     for _ in 0..=MOST_HOPS {

@@ -17,7 +17,7 @@ use std::fmt;
 
 use ring::slot::Slot;
 
-pub use apart::alone_though_apart;
+pub use apart::{acts_alone, alone_though_apart};
 pub use content::what_nothing_removed_is_held;
 pub use convergence::{convergence, nothing_missing, still};
 pub use loss::nothing_lost;

@@ -116,6 +116,9 @@ impl World {
             }
             if role == Role::Acting {
                 self.check(|world| invariants::single_executor(world, at, slot));
+                if self.is_apart {
+                    self.check(|world| invariants::acts_alone(world, at, slot));
+                }
                 self.counts.splits += usize::from(self.nodes.iter().filter(|node| node.acts(slot)).count() > 1);
                 self.check(|world| invariants::quorum_visible(world, at, slot));
             }

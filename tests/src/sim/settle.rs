@@ -1,5 +1,7 @@
 //! The end of a run: everything heals and must become as it should be, and then be still.
 
+use ring::{control::Input, id::Peer};
+
 use super::{
     node::Standing,
     world::{World, note},
@@ -11,6 +13,9 @@ const MOST_ROUNDS: usize = 60;
 
 /// In every so many rounds copies are compared.
 const COMPARE_EVERY: usize = 4;
+
+/// So many rounds they stay apart after that.
+const APART_ROUNDS: usize = 6;
 
 /// The same where two nodes do not reach each other.
 const MOST_APART_ROUNDS: usize = 40;
@@ -60,11 +65,31 @@ impl World {
         for round in 0..MOST_APART_ROUNDS {
             self.compares = round % COMPARE_EVERY == 0;
             self.quiet_round();
+            self.gossip(a, b);
+            self.gossip(b, a);
             if self.violation.is_some() || (round > 4 && invariants::alone_though_apart(self).is_ok()) {
                 break;
             }
         }
         self.check(invariants::alone_though_apart);
+        // The other one is to act from now on, and cannot ask.
+        let mut next = self.targets.last().cloned().expect("a run begins with targets");
+        next[slot].swap(0, 1);
+        self.targets.push(next);
+        self.is_apart = self.violation.is_none();
+        for _ in 0..APART_ROUNDS {
+            self.quiet_round();
+            self.gossip(a, b);
+            self.gossip(b, a);
+        }
+        self.is_apart = false;
+        self.check(invariants::alone_though_apart);
+    }
+
+    /// What a node is ready for gets round by way of others.
+    fn gossip(&mut self, from: usize, to: usize) {
+        let (peer, id, ready) = (Peer(from as u8), self.nodes[from].id, self.nodes[from].ready.clone());
+        self.drive(to, |control, copies| control.handle(Input::Ready { peer, id, ready }, copies));
     }
 
     fn heal_all(&mut self, but: Option<(usize, usize)>) {

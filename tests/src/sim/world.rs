@@ -167,6 +167,8 @@ pub struct World {
     pub(super) quiet: bool,
     /// At the end: whether whoever looks around compares as well.
     pub(super) compares: bool,
+    /// Everything has settled but that two nodes do not reach each other.
+    pub(super) is_apart: bool,
     pub(super) mutation: Option<Mutation>,
     pub(super) violation: Option<Violation>,
     pub(super) trace: Option<Vec<String>>,
@@ -231,6 +233,7 @@ impl World {
             step: 0,
             quiet: false,
             compares: false,
+            is_apart: false,
             mutation,
             violation: None,
             trace: trace.then(Vec::new),
