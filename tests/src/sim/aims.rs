@@ -1,0 +1,94 @@
+//! Aimed losses: a link breaks with a certain message, so that each step of each conversation is lost.
+//!
+//! Where links break at random steps a message is lost only if it is on its way just then, and the rarer ones hardly
+//! ever.
+
+use fastrand::Rng;
+use ring::control::Body;
+
+use super::{
+    network::Packet,
+    world::{Planned, World, note},
+};
+
+/// How many kinds of packets there are to aim at.
+const KINDS: u8 = 18;
+
+/// When the link breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Moment {
+    /// The message is sent, and lost with what is on its way.
+    Sent,
+    /// It arrives, and is lost; what was sent before it has arrived.
+    Arrives,
+    /// It is taken in, and what it is answered with is lost.
+    Answered,
+}
+
+/// Breaks the link with every so many messages of a kind.
+#[derive(Clone, Debug)]
+pub(super) struct Aim {
+    kind: u8,
+    moment: Moment,
+    every: usize,
+    met: usize,
+}
+
+impl Aim {
+    pub(super) fn draw(random: &mut Rng) -> Aim {
+        let moment = *random.choice(&[Moment::Sent, Moment::Arrives, Moment::Answered]).expect("there are three");
+        Aim { kind: random.u8(0..KINDS), moment, every: random.usize(1..12), met: 0 }
+    }
+
+    fn hits(&mut self, kind: u8, moment: Moment) -> bool {
+        if (self.kind, self.moment) != (kind, moment) {
+            return false;
+        }
+        self.met += 1;
+        self.met.is_multiple_of(self.every)
+    }
+}
+
+impl World {
+    /// Whether the link between these two breaks now, with this packet.
+    pub(super) fn aimed_at(&mut self, (from, to): (usize, usize), kind: Option<u8>, moment: Moment) -> bool {
+        let begun = self.step > 0 && !self.quiet && self.network.is_up(from, to);
+        let Some(kind) = kind.filter(|_| begun && !self.faults.aims.is_empty()) else { return false };
+        let hit = self.faults.aims.iter_mut().fold(false, |hit, aim| aim.hits(kind, moment) || hit);
+        if hit {
+            note!(self, "aimed at what n{from} says to n{to}: {moment:?}");
+            self.counts.aimed += 1;
+            self.break_link(from, to);
+            let heals = self.step + self.random.usize(5..60);
+            self.plan.push((heals, from, to, Planned::Heal));
+        }
+        hit
+    }
+}
+
+/// What kind of packet it is, if it is one to aim at.
+pub(super) fn kind(packet: &Packet) -> Option<u8> {
+    Some(match packet {
+        Packet::Control(message) => match message.body {
+            Body::Acquire { .. } => 0,
+            Body::Stopped { .. } => 1,
+            Body::Refused { .. } => 2,
+            Body::Acting => 3,
+            Body::ActsNoMore => 4,
+            Body::BothStop => 5,
+            Body::Register => 6,
+            Body::Registered => 7,
+            Body::NotActing { .. } => 8,
+            Body::Compare { .. } => 9,
+            Body::MayRelease { .. } => 10,
+            Body::MaySpare { .. } => 11,
+            Body::Release { .. } => 12,
+            Body::PullAnew => 13,
+            Body::MayMend { .. } => 14,
+        },
+        Packet::Mark { .. } => 15,
+        Packet::Fetch { .. } => 16,
+        Packet::Snapshot { .. } => 17,
+        _ => return None,
+    })
+}
