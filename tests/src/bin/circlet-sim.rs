@@ -34,7 +34,8 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Append the result of each chunk to this file, and leave out what is there for this code.
+    /// Append the result of each chunk to this file, and leave out what is there for this code. With `--mutations` that of
+    /// each rule.
     #[arg(long)]
     results: Option<PathBuf>,
     /// With `--results`: how many histories in a chunk.
@@ -187,18 +188,37 @@ fn mutations(arguments: &Arguments) -> ExitCode {
     let mut escaped = 0;
     println!("| rule put out of force | seeds until noticed | noticed by |");
     println!("|---|---:|---|");
+    let mut results = match arguments.results.as_deref().map(Results::open).transpose() {
+        Ok(results) => results,
+        Err(error) => {
+            eprintln!("the results: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for &(name, mutation) in &all {
         let seeds = arguments.first..arguments.first + arguments.histories;
         let found = seeds.enumerate().find_map(|(nth, seed)| {
             let run = World::run(seed, Some(mutation), false);
-            run.violation.map(|violation| (nth + 1, violation.invariant))
+            run.violation.map(|violation| (nth + 1, seed, violation.invariant))
         });
         match found {
-            Some((seeds, invariant)) => println!("| {name} | {seeds} | {invariant} |"),
+            Some((seeds, _, invariant)) => println!("| {name} | {seeds} | {invariant} |"),
             None => {
                 escaped += 1;
                 println!("| {name} | not in {} | |", arguments.histories);
             }
+        }
+        let see = found.map(|(_, seed, _)| format!("circlet-sim --trace {seed} --mutation '{name}'"));
+        let line = json!({
+            "rule": name,
+            "first": arguments.first,
+            "seeds": found.map(|(seeds, ..)| seeds),
+            "invariant": found.map(|(.., invariant)| invariant),
+            "see": see,
+        });
+        if let Some(Err(error)) = results.as_mut().map(|results| results.append("mutation", line)) {
+            eprintln!("the results: {error}");
+            return ExitCode::FAILURE;
         }
     }
     println!("\n{} of {} rules are missed when they are out of force", all.len() - escaped, all.len());

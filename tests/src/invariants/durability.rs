@@ -1,6 +1,10 @@
 //! A write that was acknowledged on as many copies as it asked for survives fewer crashes than that of nodes that hold it,
 //! counted from the last moment at which all targets of its slot were ready and held it; and any number of broken links,
-//! moves, joins and leaves. Whatever it asked for, it is there as long as not all copies went with crashes. A copy that was forgotten because it was spoilt is worth a crash: one node alone allowed it.
+//! moves, joins and leaves. Whatever it asked for, it is there as long as not all copies went with crashes. A copy that was
+//! forgotten because it was spoilt is worth a crash: one node alone allowed it.
+//!
+//! The count begins with the write and not with its acknowledgement. A target may allow another copy to go and crash, and
+//! only then the client be told: that other copy, of which the acknowledgement is, still goes.
 
 use ring::slot::Slot;
 

@@ -23,7 +23,11 @@ pub(super) enum Moment {
     Arrives,
     /// It is taken in, and what it is answered with is lost.
     Answered,
+    /// It is taken in, and with it another link of the receiver breaks: that of a third one, who has a part in it perhaps.
+    Elsewhere,
 }
+
+const MOMENTS: [Moment; 4] = [Moment::Sent, Moment::Arrives, Moment::Answered, Moment::Elsewhere];
 
 /// Breaks the link with every so many messages of a kind.
 #[derive(Clone, Debug)]
@@ -36,8 +40,8 @@ pub(super) struct Aim {
 
 impl Aim {
     pub(super) fn draw(random: &mut Rng) -> Aim {
-        let moment = *random.choice(&[Moment::Sent, Moment::Arrives, Moment::Answered]).expect("there are three");
-        Aim { kind: random.u8(0..KINDS), moment, every: random.usize(1..12), met: 0 }
+        let moment = MOMENTS[random.usize(0..MOMENTS.len())];
+        Aim { kind: random.u8(0..KINDS), moment, every: random.usize(1..7), met: 0 }
     }
 
     fn hits(&mut self, kind: u8, moment: Moment) -> bool {
@@ -56,13 +60,30 @@ impl World {
         let Some(kind) = kind.filter(|_| begun && !self.faults.aims.is_empty()) else { return false };
         let hit = self.faults.aims.iter_mut().fold(false, |hit, aim| aim.hits(kind, moment) || hit);
         if hit {
-            note!(self, "aimed at what n{from} says to n{to}: {moment:?}");
-            self.counts.aimed += 1;
-            self.break_link(from, to);
-            let heals = self.step + self.random.usize(5..60);
-            self.plan.push((heals, from, to, Planned::Heal));
+            note!(self, "aimed at what n{from} says to n{to}: kind {kind}, {moment:?}");
+            self.break_for_a_while(from, to);
         }
         hit
+    }
+
+    /// A packet was taken in: now what it is answered with may be lost, or the link to somebody else.
+    pub(super) fn aimed_after(&mut self, (from, to): (usize, usize), kind: Option<u8>) {
+        self.aimed_at((from, to), kind, Moment::Answered);
+        let Some(kind) = kind.filter(|_| self.step > 0 && !self.quiet) else { return };
+        if self.faults.aims.iter_mut().fold(false, |hit, aim| aim.hits(kind, Moment::Elsewhere) || hit) {
+            let third = |&other: &usize| other != from && other != to && self.network.is_up(to, other);
+            let thirds: Vec<_> = (0..self.nodes.len()).filter(third).collect();
+            let Some(third) = self.random.choice(thirds) else { return };
+            note!(self, "n{to} has heard n{from} and loses n{third}: kind {kind}, Elsewhere");
+            self.break_for_a_while(to, third);
+        }
+    }
+
+    fn break_for_a_while(&mut self, a: usize, b: usize) {
+        self.counts.aimed += 1;
+        self.break_link(a, b);
+        let heals = self.step + self.random.usize(5..60);
+        self.plan.push((heals, a, b, Planned::Heal));
     }
 }
 

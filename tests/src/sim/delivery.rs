@@ -158,7 +158,7 @@ impl World {
             let kind = aims::kind(&packet);
             if self.nodes[to].up && !self.aimed_at((from, to), kind, Moment::Arrives) {
                 self.deliver(from, to, packet);
-                self.aimed_at((from, to), kind, Moment::Answered);
+                self.aimed_after((from, to), kind);
             }
             return;
         }
@@ -232,7 +232,7 @@ impl World {
                 write.acknowledged_by.insert(Peer(from as u8));
                 if write.acknowledged_by.len() + 1 >= write.quorum && !write.acknowledged {
                     write.acknowledged = true;
-                    self.promise(number);
+                    self.check(|world| invariants::is_on_enough_copies(world, number));
                 }
             }
         }

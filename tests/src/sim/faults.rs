@@ -153,7 +153,7 @@ impl Faults {
             self.weights.push((action, random.u32(2..=most)));
         }
         if aims {
-            self.aims = (0..random.usize(1..4)).map(|_| Aim::draw(random)).collect();
+            self.aims = (0..random.usize(2..13)).map(|_| Aim::draw(random)).collect();
         }
         if skewed {
             self.skew_ms = random.u64(100..=MOST_SKEW_MS);

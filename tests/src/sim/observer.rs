@@ -250,14 +250,6 @@ impl World {
         self.every_slot().for_each(|slot| self.renew_promises(slot));
     }
 
-    /// A write is acknowledged: from now on it is promised.
-    pub(super) fn promise(&mut self, number: usize) {
-        self.check(|world| invariants::is_on_enough_copies(world, number));
-        if self.holders(number).count() >= self.writes[number].quorum {
-            self.writes[number].renew();
-        }
-    }
-
     /// Whether a version of this tenure may be given out.
     pub(super) fn observe_dot(&mut self, at: usize, number: usize, prev: Hlc, (latest, now_ms): (Hlc, u64)) {
         self.observer.latest_ms = self.observer.latest_ms.max(now_ms);
