@@ -8,8 +8,8 @@ use crate::sim::World;
 
 /// Asked when a node begins to act: each node that it is in session with has answered it.
 pub fn hand_over(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
-    let others = (0..world.nodes.len()).filter(|&other| other != node && world.in_whole_session(node, other));
-    others.map(|other| of_one(world, node, other, slot)).collect()
+    let mut others = (0..world.nodes.len()).filter(|&other| other != node && world.in_whole_session(node, other));
+    others.try_for_each(|other| of_one(world, node, other, slot))
 }
 
 fn of_one(world: &World, node: usize, other: usize, slot: Slot) -> Result<(), Violation> {

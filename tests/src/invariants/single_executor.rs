@@ -20,7 +20,7 @@ pub fn single_executor(world: &World, node: usize, slot: Slot) -> Result<(), Vio
 }
 
 /// A command executes on top of all that was executed by nodes that this one has been in session with ever since, as
-/// long as they have it themselves.
+/// long as they have the copy in which they executed it.
 pub fn sees_what_was_executed(world: &World, node: usize, number: usize) -> Result<(), Violation> {
     let write = &world.writes[number];
     let missing = world.writes[..number].iter().enumerate().find(|&(earlier, other)| {
@@ -28,8 +28,8 @@ pub fn sees_what_was_executed(world: &World, node: usize, number: usize) -> Resu
         other.slot == write.slot
             && other.beside.contains(Peer(node as u8))
             && world.nodes[by].boot == boot
+            && world.nodes[by].copies.slots[write.slot.index()].is_of(other.dot.origin)
             && !write.past.contains(earlier)
-            && world.holders(earlier).any(|holder| holder == by)
     });
     match missing {
         None => Ok(()),

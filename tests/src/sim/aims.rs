@@ -53,12 +53,17 @@ impl Aim {
     }
 }
 
+/// Whether one of the aims is at this packet; each counts it for itself.
+fn hits(aims: &mut [Aim], kind: u8, moment: Moment) -> bool {
+    aims.iter_mut().filter_map(|aim| aim.hits(kind, moment).then_some(())).count() > 0
+}
+
 impl World {
     /// Whether the link between these two breaks now, with this packet.
     pub(super) fn aimed_at(&mut self, (from, to): (usize, usize), kind: Option<u8>, moment: Moment) -> bool {
         let begun = self.step > 0 && !self.quiet && self.network.is_up(from, to);
         let Some(kind) = kind.filter(|_| begun && !self.faults.aims.is_empty()) else { return false };
-        let hit = self.faults.aims.iter_mut().fold(false, |hit, aim| aim.hits(kind, moment) || hit);
+        let hit = hits(&mut self.faults.aims, kind, moment);
         if hit {
             note!(self, "aimed at what n{from} says to n{to}: kind {kind}, {moment:?}");
             self.break_for_a_while(from, to);
@@ -70,7 +75,7 @@ impl World {
     pub(super) fn aimed_after(&mut self, (from, to): (usize, usize), kind: Option<u8>) {
         self.aimed_at((from, to), kind, Moment::Answered);
         let Some(kind) = kind.filter(|_| self.step > 0 && !self.quiet) else { return };
-        if self.faults.aims.iter_mut().fold(false, |hit, aim| aim.hits(kind, Moment::Elsewhere) || hit) {
+        if hits(&mut self.faults.aims, kind, Moment::Elsewhere) {
             let third = |&other: &usize| other != from && other != to && self.network.is_up(to, other);
             let thirds: Vec<_> = (0..self.nodes.len()).filter(third).collect();
             let Some(third) = self.random.choice(thirds) else { return };
