@@ -18,12 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Release {
     id: u64,
+    asked: PeerSet,
     waiting: PeerSet,
 }
 
 impl Release {
-    pub(super) fn new(id: u64, waiting: PeerSet) -> Release {
-        Release { id, waiting }
+    pub(super) fn new(id: u64, asked: PeerSet) -> Release {
+        Release { id, asked, waiting: asked }
     }
 }
 
@@ -115,9 +116,10 @@ impl Control {
         }
     }
 
+    /// A session ended. If its peer had granted already, its copy may be gone with it: nothing is forgotten on its word.
     pub(super) fn release_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
-        let waits = |release: &Release| release.waiting.contains(peer);
-        if self.slots[slot.index()].release.as_ref().is_some_and(waits) {
+        let asked = |release: &Release| release.asked.contains(peer);
+        if self.slots[slot.index()].release.as_ref().is_some_and(asked) {
             self.end_release(slot, store);
         }
     }

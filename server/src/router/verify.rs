@@ -12,7 +12,7 @@
 use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use ring::{
-    id::{NodeId, PeerSet},
+    id::PeerSet,
     slot::{SLOTS, Slot},
     slot_set::SlotSet,
 };
@@ -129,7 +129,7 @@ impl Router {
         verified.copies += equal.len() as u64;
         for answer in answers {
             if let Some(problem) = Problem::of(answer.found.map(|(finding, _)| finding)) {
-                let node = audits.node(answer.peer).unwrap_or_else(NodeId::default);
+                let node = audits.node(answer.peer).unwrap_or_default();
                 verified.note(slot, node, problem);
             }
         }

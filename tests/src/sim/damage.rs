@@ -10,7 +10,7 @@ use ring::{
 use super::{
     network::{Packet, STREAMS, Stream},
     node::{Session, SimNode, Standing},
-    world::{World, note},
+    world::{Planned, World, note},
 };
 
 impl World {
@@ -25,6 +25,7 @@ impl World {
 
     pub(super) fn break_link(&mut self, a: usize, b: usize) {
         note!(self, "link n{a} n{b} breaks");
+        self.observe_break(a, b);
         self.network.set_up(a, b, false);
         for (from, to) in [(a, b), (b, a)] {
             let late = self.random.usize(0..4);
@@ -46,10 +47,15 @@ impl World {
         }
     }
 
-    pub(super) fn heal_what_is_due(&mut self) {
-        while let Some(due) = self.healing.iter().position(|&(step, ..)| step <= self.step) {
-            let (_, a, b) = self.healing.swap_remove(due);
-            self.heal(a, b);
+    pub(super) fn do_what_is_due(&mut self) {
+        while let Some(due) = self.plan.iter().position(|&(step, ..)| step <= self.step) {
+            let (_, a, b, planned) = self.plan.swap_remove(due);
+            match planned {
+                Planned::Heal => self.heal(a, b),
+                Planned::Break if self.network.is_up(a, b) => self.break_link(a, b),
+                Planned::EndOneWay if self.network.is_up(a, b) => self.end_one_way(a, b),
+                Planned::Break | Planned::EndOneWay => {}
+            }
         }
     }
 
@@ -134,6 +140,7 @@ impl World {
                 self.nodes[other].sessions[at].broken = true;
             }
         }
+        self.observe_end(at);
         self.roles[at].fill(Role::Absent);
         let node = &self.nodes[at];
         let mut blank = self.blank(at, node.id, node.boot + 1, self.nodes.len());
@@ -162,7 +169,8 @@ impl World {
         if !self.runs(at) {
             return;
         }
-        let until = self.step + self.random.usize(10..80);
+        let longest = if self.faults.long_pauses { 80 << self.random.u32(0..4) } else { 80 };
+        let until = self.step + self.random.usize(10..longest);
         self.counts.pauses += 1;
         if self.random.bool() {
             note!(self, "the machine of n{at} hears nothing until {until}");
@@ -177,7 +185,7 @@ impl World {
         for other in 0..self.nodes.len() {
             if other != at && self.network.is_up(at, other) && self.random.u8(0..3) > 0 {
                 self.break_link(at, other);
-                self.healing.push((until, at, other));
+                self.plan.push((until, at, other, Planned::Heal));
             }
         }
     }
@@ -237,6 +245,7 @@ impl World {
             let was_open = session.open;
             *session = Session { name: session.name, ..Session::default() };
             if was_open {
+                self.mark_clean(at, other);
                 self.drive(at, |control, copies| control.handle(Input::SessionDown { peer }, copies));
             }
             // The receiving ends of its streams learn of it last.
@@ -246,6 +255,7 @@ impl World {
                         self.deliver(other, at, packet);
                     }
                 }
+                self.network.lose_control(other, at);
             }
         } else if gone && self.nodes[at].forgotten.insert(peer) {
             self.drive(at, |control, copies| control.handle(Input::Forgotten { peer }, copies));
