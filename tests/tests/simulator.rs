@@ -40,7 +40,7 @@ const BUDGETS: [(&str, u64, u64); 32] = [
     ("compare one-way", 0, 500),
     ("fold omitted", 0, 500),
     ("pullers not inherited", 0, 6_000),
-    ("an attempt given up forgets its fetches", 25_000, 1_000),
+    ("an attempt given up forgets its fetches", 34_000, 1_000),
     ("who stops acting says nothing", 0, 2_000),
     ("release without asking who acts", 0, 50_000),
     ("nobody is vouched for", 0, 1_000),
