@@ -87,14 +87,14 @@ fn plan<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
                 return WRONG_COUNT.into();
             };
             let zone = match request.len() {
-                4 => "",
+                4 => None,
                 _ if !request.arg(4).eq_ignore_ascii_case(b"zone") => return SYNTAX_ERROR.into(),
                 _ => match std::str::from_utf8(request.arg(5)) {
-                    Ok(zone) => zone,
+                    Ok(zone) => Some(zone.to_owned()),
                     Err(_) => return SYNTAX_ERROR.into(),
                 },
             };
-            Change::Join(count, zone.to_owned())
+            Change::Join(count, zone)
         }
         b"leave" if request.len() > 3 => {
             let mut nodes = Vec::new();

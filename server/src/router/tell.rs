@@ -30,8 +30,8 @@ use crate::{
 /// A change of the cluster that is only thought of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// So many nodes of weight 1 join, in this zone.
-    Join(u16, String),
+    /// So many nodes of weight 1 join, in this zone, or in that of the node that is asked.
+    Join(u16, Option<String>),
     /// These nodes leave.
     Leave(Vec<NodeId>),
 }
@@ -135,7 +135,8 @@ impl Router {
         Box::pin(async move {
             let topology = router.services.topology.current();
             let Some(before) = topology.table() else { return NO_RING };
-            let nodes = match changed(before.nodes(), &change) {
+            let here = topology.my_node().map_or("", |node| node.meta.zone.as_str());
+            let nodes = match changed(before.nodes(), &change, here) {
                 Ok(nodes) => nodes,
                 Err(unknown) => return Reply::Error(format!("ERR Unknown node {unknown}").into()),
             };
@@ -152,12 +153,13 @@ impl Router {
     }
 }
 
-fn changed(nodes: &[Placed], change: &Change) -> Result<Vec<Placed>, NodeId> {
+fn changed(nodes: &[Placed], change: &Change, zone_here: &str) -> Result<Vec<Placed>, NodeId> {
     match change {
         Change::Join(count, zone) => {
             // Identities of nodes that are not there yet: any will do, they are spread alike.
             let new = (1..=u64::from(*count)).map(|number| NodeId::from_seed(u64::MAX - number));
-            let new = new.map(|id| Placed { id, zone: zone.clone(), weight: 1 });
+            let zone = zone.as_deref().unwrap_or(zone_here);
+            let new = new.map(|id| Placed { id, zone: zone.to_owned(), weight: 1 });
             Ok(nodes.iter().cloned().chain(new).collect())
         }
         Change::Leave(leaving) => {
