@@ -280,6 +280,15 @@ impl<E: Entries> Replica<E> {
         self.parked.bytes()
     }
 
+    /// Claims to have incorporated everything up to this version of its origin, whether or not it has: a rule that was
+    /// given up, so that the simulator can show why.
+    #[doc(hidden)]
+    pub fn claim(&mut self, dot: Dot) {
+        if self.role.holds() {
+            self.learn(dot.origin, dot.hlc);
+        }
+    }
+
     // --- roles; the control machine decides, these do ---
 
     /// Opens the slot to pull it, under a new tenure.

@@ -25,7 +25,7 @@ use crate::{
     forward,
     resp::{Limits, Output, Protocol, Scanned, Scanner, array_elements},
     session::Mode,
-    store::{Access, Executed, Settings, SnapshotReader, Store},
+    store::{Access, Claim, Executed, Settings, SnapshotReader, Store, read_finding},
     types::{MAX_STRING_BYTES, Policy, payload},
 };
 
@@ -147,6 +147,10 @@ fn effect(body: &[u8]) {
         Slot::all().for_each(|slot| store.with_replica(slot, |replica| replica.open_empty(Origin(2))));
         store
     });
+    if let Ok((slot, claim)) = Claim::read(body) {
+        FOLLOWER.check_claim(Peer(1), slot, &claim);
+    }
+    let _ = read_finding(body);
     if let Ok((slot, ..)) = FOLLOWER.receive(Peer(1), body, NOW) {
         check_fold(&FOLLOWER, slot);
         FOLLOWER.with_replica(slot, |replica| {

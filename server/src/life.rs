@@ -45,8 +45,8 @@ pub struct Counted {
 
 impl Counted {
     /// Every counter with its name and what it counts.
-    pub fn named(&self) -> [(&'static str, u64, &'static str); 10] {
-        let Counts { acquired, opened, pulled, repaired, released } = self.slots;
+    pub fn named(&self) -> [(&'static str, u64, &'static str); 11] {
+        let Counts { acquired, opened, pulled, repaired, released, spoilt } = self.slots;
         [
             ("sessions_begun", self.sessions, "Sessions with other nodes that began."),
             ("suspicions", self.suspicions, "Sessions that ended because the other node was silent."),
@@ -58,6 +58,11 @@ impl Counted {
             ("slots_pulled", pulled, "Copies of slots that were fetched until they were ready."),
             ("slots_repaired", repaired, "Snapshots that were joined to mend a copy."),
             ("slots_released", released, "Copies of slots that were forgotten because their targets have them."),
+            (
+                "slots_spoilt",
+                spoilt,
+                "Copies that were not what their contexts say and were forgotten to be pulled again.",
+            ),
         ]
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     listeners::Addresses,
     metrics::Metrics,
     peer::{Peering, PeeringConfig, RawLink},
-    replica::acks::Acks,
+    replica::{acks::Acks, audits::Audits},
     router::{Cluster, Router, Services},
     routes::Routes,
     seed,
@@ -108,6 +108,8 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     store.tune(config.maxmemory_tuning);
     let (routes, acks, links) =
         (Arc::new(Routes::default()), Arc::new(Acks::new(config.write_acks > 1)), Arc::new(Links::new(config.threads)));
+    let (tell_spoilt, spoilt) = mpsc::unbounded_channel();
+    let audits = Arc::new(Audits::new(tell_spoilt));
     let clients = Arc::new(Clients::default());
     let life = Arc::new(Life::default());
     let meta = meta(&config, &addresses, &*clock);
@@ -150,6 +152,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         routes: routes.clone(),
         links: links.clone(),
         acks: acks.clone(),
+        audits: audits.clone(),
         redirects: topologies.clone(),
         write_acks: usize::from(config.write_acks),
         replicas: usize::from(config.replicas),
@@ -209,6 +212,8 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             store,
             routes,
             acks,
+            audits,
+            spoilt,
             life,
             links,
             wakes,

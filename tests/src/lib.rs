@@ -8,4 +8,5 @@ pub mod invariants;
 pub mod load;
 pub mod process;
 pub mod resp;
+pub mod results;
 pub mod sim;

@@ -26,7 +26,8 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("topology", &["resp", "session"]),
     // Of the store a command knows the one slot that it was lent, of the router who answers questions about the cluster.
     ("command", &["clients", "resp", "router", "services", "session", "store", "topology", "types", "watch"]),
-    ("forward", &["command", "resp", "router", "routes", "session", "store"]),
+    // What nodes tell each other of an entry says of what kind it is.
+    ("forward", &["command", "resp", "router", "routes", "session", "store", "types"]),
     (
         "router",
         &[

@@ -65,13 +65,13 @@ impl Acquire {
 impl Control {
     pub(super) fn consider_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &self.slots[slot.index()];
-        if state.acquire.is_some() || self.first_serving(slot) != Some(self.me) {
+        if state.acquire.is_some() || self.first_serving(slot) != Some(self.me) || self.must_enquire(slot, false) {
             return;
         }
         self.begin_acquire(slot, store);
     }
 
-    fn begin_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+    pub(super) fn begin_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let mut waiting = self.peers.sessions();
         if self.mutations.acquire_asks_ready_only {
             waiting = waiting.intersection(self.peers.ready(slot));
@@ -115,7 +115,7 @@ impl Control {
         let has_told = !acquire.waiting.contains(peer) && !acquire.awaited.contains(peer);
         if !has_told || acquire.joining.iter().any(|&(_, from)| from == peer) {
             self.give_up_acquire(slot);
-            self.begin_acquire(slot, store);
+            self.consider_acquire(slot, store);
         }
     }
 
@@ -143,6 +143,7 @@ impl Control {
         }
         let state = &mut self.slots[slot.index()];
         state.acting = Some(from);
+        state.claims.remove(from);
         let look =
             |replica: &mut Replica<S::Entries>| Held { seen: replica.seen().clone(), fold: replica.digest().fold };
         let holds = state.role.holds().then(|| store.with(slot, look));
@@ -239,7 +240,7 @@ impl Control {
         if joined.is_none() {
             // It has handed on what it had, perhaps to one who had answered before.
             self.give_up_acquire(slot);
-            return self.begin_acquire(slot, store);
+            return self.consider_acquire(slot, store);
         }
         if joined.is_some_and(|joined| joined.ahead) {
             self.send_compare(slot, from, true, store);
@@ -257,7 +258,7 @@ impl Control {
         if state.role != Role::Following {
             return;
         }
-        state.acting = None;
+        (state.acting, state.via, state.enquiry) = (None, None, None);
         // Now that everybody has answered it is known who of them is ready: each said so before it answered.
         let pullers = acquire.pullers.intersection(self.peers.sessions()).difference(self.peers.ready(slot));
         state.pullers = state.pullers.union(pullers);
@@ -284,7 +285,9 @@ impl Control {
             self.stop_acting(slot, store);
             self.send(from, slot, Body::BothStop);
         } else {
-            self.slots[slot.index()].acting = Some(from);
+            let acts = self.part(slot, from);
+            let state = &mut self.slots[slot.index()];
+            (state.acting, state.via) = (Some(acts), None);
             self.pull_from_acting(slot, store);
         }
     }
@@ -306,7 +309,9 @@ impl Control {
 
     pub(super) fn on_acts_no_more(&mut self, slot: Slot, from: Peer) {
         let state = &mut self.slots[slot.index()];
-        state.acting = state.acting.filter(|&acting| acting != from);
+        state.claims.remove(from);
+        // Another one may have acted all the time.
+        state.acting = state.acting.filter(|&acting| acting != from).or(state.claims.iter().next());
     }
 }
 

@@ -52,8 +52,20 @@ pub enum Body {
     /// "Whatever I said before, I do not act." To everybody by who stops, and to whoever answered an attempt that was given
     /// up: what another one said meanwhile may have arrived before what this one said earlier.
     ActsNoMore,
-    /// "We both acted; I have stopped, stop as well."
+    /// "We both acted; I have stopped, stop as well." Also said by one that hears two who do not hear each other.
     BothStop,
+    /// "Who acts, as far as you know?", to one that reaches holders that the asker does not reach.
+    WhoActs {
+        /// The question.
+        id: u64,
+    },
+    /// The answer.
+    ActsThere {
+        /// The question.
+        id: u64,
+        /// Who acts, if the answerer knows one in reach.
+        acting: Option<NodeId>,
+    },
     /// "Ship me the slot's effects from now on."
     Register,
     /// The answer: effects flow from now on; a snapshot taken after this one misses nothing.
@@ -84,12 +96,23 @@ pub enum Body {
         /// The attempt.
         id: u64,
     },
-    /// The answer to both.
+    /// The answer to these two, and to [`Body::MayMend`].
     Release {
         /// The attempt.
         id: u64,
         /// Whether the answerer is ready and has all of it, and can do without.
         granted: bool,
+    },
+    /// "Your copy is not what its context says: forget it and pull it again." Said by who acts.
+    PullAnew,
+    /// "My copy is not what its context says, and I act: act in my place."
+    TakeOver,
+    /// "May I forget my copy, to pull it again? It has this." Asked of who acts; the answer is [`Body::Release`].
+    MayMend {
+        /// The attempt.
+        id: u64,
+        /// The context of the copy that would go.
+        seen: SlotContext,
     },
 }
 
@@ -136,8 +159,7 @@ impl Message {
             Body::Registered => out.push(7),
             Body::NotActing { acting } => {
                 out.push(8);
-                out.push(acting.is_some().into());
-                acting.iter().for_each(|acting| out.extend_from_slice(acting.as_bytes()));
+                put_node(out, *acting);
             }
             Body::Compare { seen, fold, answer } => {
                 out.push(9);
@@ -155,6 +177,17 @@ impl Message {
             }
             Body::MaySpare { id } => put_id(out, 12, *id),
             Body::ActsNoMore => out.push(13),
+            Body::PullAnew => out.push(14),
+            Body::TakeOver => out.push(18),
+            Body::WhoActs { id } => put_id(out, 16, *id),
+            Body::ActsThere { id, acting } => {
+                put_id(out, 17, *id);
+                put_node(out, *acting);
+            }
+            Body::MayMend { id, seen } => {
+                put_id(out, 15, *id);
+                put_pairs(out, seen.len(), seen.iter());
+            }
         }
     }
 
@@ -179,7 +212,7 @@ impl Message {
             5 => Body::BothStop,
             6 => Body::Register,
             7 => Body::Registered,
-            8 => Body::NotActing { acting: if reader.flag()? { Some(reader.node()?) } else { None } },
+            8 => Body::NotActing { acting: read_node(reader)? },
             9 => Body::Compare {
                 seen: reader.pairs()?.into_iter().collect(),
                 fold: Fold(reader.u64()?),
@@ -189,10 +222,24 @@ impl Message {
             11 => Body::Release { id: reader.u64()?, granted: reader.flag()? },
             12 => Body::MaySpare { id: reader.u64()? },
             13 => Body::ActsNoMore,
+            14 => Body::PullAnew,
+            18 => Body::TakeOver,
+            16 => Body::WhoActs { id: reader.u64()? },
+            17 => Body::ActsThere { id: reader.u64()?, acting: read_node(reader)? },
+            15 => Body::MayMend { id: reader.u64()?, seen: reader.pairs()?.into_iter().collect() },
             _ => return Err(Malformed("unknown message")),
         };
         Ok(Message { slot, body })
     }
+}
+
+fn put_node(out: &mut Vec<u8>, node: Option<NodeId>) {
+    out.push(node.is_some().into());
+    node.iter().for_each(|node| out.extend_from_slice(node.as_bytes()));
+}
+
+fn read_node(reader: &mut Reader<'_>) -> Result<Option<NodeId>, Malformed> {
+    Ok(if reader.flag()? { Some(reader.node()?) } else { None })
 }
 
 fn put_id(out: &mut Vec<u8>, tag: u8, id: u64) {
@@ -223,13 +270,19 @@ mod tests {
             any::<u64>().prop_map(|id| Body::MaySpare { id }),
             (any::<u64>(), prop::option::of(held()), prop::collection::vec(node(), 0..4))
                 .prop_map(|(id, holds, pullers)| Body::Stopped { id, holds, pullers }),
-            any::<u64>().prop_map(|id| Body::Refused { id }),
+            prop_oneof![
+                any::<u64>().prop_map(|id| Body::Refused { id }),
+                any::<u64>().prop_map(|id| Body::WhoActs { id }),
+                (any::<u64>(), prop::option::of(node())).prop_map(|(id, acting)| Body::ActsThere { id, acting })
+            ],
             prop_oneof![
                 Just(Body::Acting),
                 Just(Body::ActsNoMore),
                 Just(Body::BothStop),
                 Just(Body::Register),
-                Just(Body::Registered)
+                Just(Body::Registered),
+                Just(Body::PullAnew),
+                Just(Body::TakeOver)
             ],
             prop::option::of(node()).prop_map(|acting| Body::NotActing { acting }),
             (context(), any::<u64>(), any::<bool>()).prop_map(|(seen, fold, answer)| Body::Compare {
@@ -238,6 +291,7 @@ mod tests {
                 answer
             }),
             (any::<u64>(), context()).prop_map(|(id, seen)| Body::MayRelease { id, seen }),
+            (any::<u64>(), context()).prop_map(|(id, seen)| Body::MayMend { id, seen }),
             (any::<u64>(), any::<bool>()).prop_map(|(id, granted)| Body::Release { id, granted }),
         ]
     }

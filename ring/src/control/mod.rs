@@ -12,6 +12,7 @@
 //!   I am ready and the first of S(s) that I can reach ──► stop all others, join, act            (acquire)
 //!   I am ready, not in T(s), and all of T(s) is ready ──► ask each, forget                      (release)
 //!   my copy differs from a peer's ──► fetch its snapshot, tell it to fetch mine                 (compare)
+//!   my copy is not what its context says ──► forget it while another one is served, pull         (mend)
 //! ```
 //!
 //! T(s) are the targets, S(s) the ready holders with the targets first. What each step must guarantee is written at
@@ -19,7 +20,9 @@
 //! begins with what both have ([`Input::SessionUp`]).
 
 mod acquire;
+mod apart;
 mod compare;
+mod mend;
 pub mod message;
 mod peers;
 mod pull;
@@ -35,6 +38,7 @@ use crate::{
     slot_set::SlotSet,
 };
 use acquire::Acquire;
+use apart::Enquiry;
 pub use message::{Body, Held, Message};
 use peers::Peers;
 use pull::Pull;
@@ -68,6 +72,13 @@ pub enum Input {
         id: NodeId,
         /// What it is ready for.
         ready: SlotSet,
+    },
+    /// Whom a peer is in session with, by its own word.
+    Reach {
+        /// The peer, in session.
+        peer: Peer,
+        /// Those nodes.
+        nodes: Vec<NodeId>,
     },
     /// The peer is no member any more: its index may name another node from now on.
     Forgotten {
@@ -106,6 +117,15 @@ pub enum Input {
         slot: Slot,
         /// Whose copy it differs from.
         from: Peer,
+    },
+    /// Copies were looked through while this node acted, and found not to be what their contexts say.
+    Spoilt {
+        /// The slot.
+        slot: Slot,
+        /// The peers whose copies are wrong.
+        copies: PeerSet,
+        /// Whether this node's is, and the copy of another one was found to be right.
+        here: bool,
     },
     /// A snapshot that was asked for is installed, or never comes.
     Fetched {
@@ -183,6 +203,11 @@ pub enum Output {
         /// The attempt that it is for.
         id: u64,
     },
+    /// Whom this node is in session with has changed: tell everybody in session.
+    SayReach {
+        /// Those nodes.
+        nodes: Vec<NodeId>,
+    },
     /// This node's word about the slot has changed: publish it.
     Publish {
         /// The slot.
@@ -227,6 +252,10 @@ pub struct Mutations {
     pub given_up_attempt_forgets_fetches: bool,
     pub stops_without_a_word: bool,
     pub releases_without_who_acts: bool,
+    pub mends_without_asking: bool,
+    pub vouches_for_nobody: bool,
+    pub acquires_without_enquiry: bool,
+    pub lets_two_act_apart: bool,
 }
 
 /// What the machine has done since the node started.
@@ -242,6 +271,8 @@ pub struct Counts {
     pub repaired: u64,
     /// Slots that were forgotten because their targets have them.
     pub released: u64,
+    /// Copies that were not what their contexts say and were forgotten, to be pulled again.
+    pub spoilt: u64,
 }
 
 /// The machine.
@@ -275,9 +306,15 @@ struct SlotControl {
     role: Role,
     /// Who acts, if it is not this node, as far as known.
     acting: Option<Peer>,
+    /// Peers in session of whom the last word is that they act.
+    claims: PeerSet,
     /// Who acts by the word of one who was asked and does not. Good for asking on, not for sending commands to: nobody
     /// would say when it is wrong.
     hint: Option<Peer>,
+    /// A peer that passes commands on to who acts, which this node does not reach.
+    via: Option<Peer>,
+    /// Those who reach ready holders that this node does not reach are asked whether one of these acts.
+    enquiry: Option<Enquiry>,
     /// Where commands were last said to go.
     route: Option<Peer>,
     /// Peers that registered for effects and are not ready yet.
@@ -291,6 +328,10 @@ struct SlotControl {
     repairs: Vec<(FetchId, Peer)>,
     /// Effects arrived that were not incorporated, and perhaps are not yet.
     gap: bool,
+    /// The copy here is not what its context says, and is forgotten when a better one acts.
+    spoilt: bool,
+    /// Peers that asked whether they may forget theirs for that.
+    mending: PeerSet,
 }
 
 impl SlotControl {
@@ -307,6 +348,9 @@ impl SlotControl {
             || self.gap && self.role != Role::Absent
             || !self.repairs.is_empty()
             || self.role == Role::Pulling
+            || self.spoilt
+            || self.via.is_some()
+            || self.enquiry.is_some()
     }
 }
 
@@ -386,6 +430,7 @@ impl Control {
             Input::SessionUp { peer, id, ready } => self.session_up(peer, id, ready, store),
             Input::SessionDown { peer } => self.session_down(peer, store),
             Input::Ready { peer, id, ready } => self.peer_ready(peer, id, ready, store),
+            Input::Reach { peer, nodes } => self.peer_reaches(peer, nodes, store),
             Input::Forgotten { peer } => self.forget_peer(peer, store),
             Input::MayOpen(may_open) => self.may_open = may_open,
             Input::CompareRound => self.compare_round(),
@@ -393,6 +438,7 @@ impl Control {
             Input::Gap { slot } => self.on_gap(slot, store),
             Input::Marked { slot, from, id } => self.on_marked(slot, from, id, store),
             Input::Differs { slot, from } => self.send_compare(slot, from, true, store),
+            Input::Spoilt { slot, copies, here } => self.on_spoilt(slot, copies, here, store),
             Input::Fetched { fetch, joined } => self.fetched(fetch, joined, store),
         }
     }
@@ -464,11 +510,15 @@ impl Control {
         match self.slots[slot.index()].role {
             Role::Absent => self.consider_pull(slot, store),
             Role::Following => {
+                self.consider_mend(slot, store);
                 self.consider_acquire(slot, store);
                 self.consider_release(slot, store);
             }
-            Role::Releasing if self.targets.contains(slot, self.me) => self.end_release(slot, store),
-            Role::Pulling | Role::Acting | Role::Releasing => {}
+            Role::Releasing if self.targets.contains(slot, self.me) && !self.slots[slot.index()].spoilt => {
+                self.end_release(slot, store);
+            }
+            Role::Acting => self.consider_mend(slot, store),
+            Role::Pulling | Role::Releasing => {}
         }
         if self.slots[slot.index()].gap {
             self.consider_gap(slot, store);
@@ -495,6 +545,11 @@ impl Control {
             Body::MayRelease { id, seen } => self.on_may_release(slot, from, id, &seen, store),
             Body::MaySpare { id } => self.on_may_spare(slot, from, id),
             Body::Release { id, granted } => self.on_release(slot, from, id, granted, store),
+            Body::WhoActs { id } => self.on_who_acts(slot, from, id),
+            Body::ActsThere { id, acting } => self.on_acts_there(slot, from, id, acting, store),
+            Body::TakeOver => self.on_take_over(slot, from, store),
+            Body::PullAnew => self.on_pull_anew(slot, from, store),
+            Body::MayMend { id, seen } => self.on_may_mend(slot, from, id, &seen, store),
         }
         self.update_route(slot);
     }
@@ -538,14 +593,21 @@ impl Control {
     /// The members that say that they are ready for the slot, this node included.
     fn holders(&self, slot: Slot) -> PeerSet {
         let mut holders = self.peers.ready(slot);
-        if self.slots[slot.index()].role.is_ready() {
+        let state = &self.slots[slot.index()];
+        if state.role.is_ready() && !state.spoilt {
             holders.insert(self.me);
         }
         holders
     }
 
-    /// The first of S(s) that is this node or in session with it.
+    /// The first of S(s) that is this node, in session with it, or with one that is.
     fn first_serving(&self, slot: Slot) -> Option<Peer> {
+        let is_vouched = |peer| self.peers.vouched().contains(peer) && !self.mutations.vouches_for_nobody;
+        self.serving(slot).find(|&peer| self.reaches(peer) || is_vouched(peer))
+    }
+
+    /// The first of S(s) that is this node or in session with it.
+    fn first_in_session(&self, slot: Slot) -> Option<Peer> {
         self.serving(slot).find(|&peer| self.reaches(peer))
     }
 
@@ -613,10 +675,10 @@ impl Control {
 
     fn update_route(&mut self, slot: Slot) {
         let state = &self.slots[slot.index()];
-        let known = state.acting.filter(|&acting| self.peers.in_session(acting));
+        let known = state.acting.filter(|&acting| self.peers.in_session(acting)).or(state.claims.iter().next());
         let route = match state.role {
             Role::Acting => Some(self.me),
-            _ => known.or_else(|| self.first_serving(slot)),
+            _ => known.or(state.via).or_else(|| self.way_to_first(slot)),
         };
         let state = &mut self.slots[slot.index()];
         if state.route != route {

@@ -19,6 +19,10 @@ pub(super) struct Peers {
     sessions: PeerSet,
     /// Per slot, who says that it is ready.
     ready: Vec<PeerSet>,
+    /// Whom each peer in session is in session with, by its own word.
+    reach: Vec<Vec<NodeId>>,
+    /// Peers not in session that some peer in session reaches.
+    vouched: PeerSet,
 }
 
 impl Peers {
@@ -27,7 +31,38 @@ impl Peers {
             ids: alloc::vec![NodeId::default(); MAX_PEERS],
             sessions: PeerSet::EMPTY,
             ready: alloc::vec![PeerSet::EMPTY; slots],
+            reach: alloc::vec![Vec::new(); MAX_PEERS],
+            vouched: PeerSet::EMPTY,
         }
+    }
+
+    /// Peers that are not in session with this node, but with one that is.
+    pub(super) fn vouched(&self) -> PeerSet {
+        self.vouched
+    }
+
+    /// The peers in session that reach this one.
+    pub(super) fn vouchers(&self, peer: Peer) -> PeerSet {
+        let id = self.id(peer);
+        self.sessions.iter().filter(|voucher| self.reach[voucher.index()].contains(&id)).collect()
+    }
+
+    /// Whether two peers in session say that they do not reach each other.
+    pub(super) fn are_apart(&self, a: Peer, b: Peer) -> bool {
+        let reach = |from: Peer, to: Peer| {
+            let reach = &self.reach[from.index()];
+            reach.is_empty() || reach.contains(&self.id(to))
+        };
+        !reach(a, b) && !reach(b, a)
+    }
+
+    /// The peers that became vouched for, or are no more.
+    fn vouch(&mut self) -> PeerSet {
+        let known = |&peer: &Peer| self.id(peer) != NodeId::default() && !self.in_session(peer);
+        let vouched: PeerSet =
+            (0..MAX_PEERS as u8).map(Peer).filter(known).filter(|&peer| !self.vouchers(peer).is_empty()).collect();
+        let before = core::mem::replace(&mut self.vouched, vouched);
+        before.union(vouched).difference(before.intersection(vouched))
     }
 
     pub(super) fn in_session(&self, peer: Peer) -> bool {
@@ -79,7 +114,10 @@ impl Control {
         debug_assert!(!self.peers.in_session(peer), "a session begins after the former one ended");
         self.peers.ids[peer.index()] = id;
         self.peers.sessions.insert(peer);
+        self.peers.reach[peer.index()].clear();
         self.peers.replace_ready(peer, &ready);
+        self.peers.vouch();
+        self.say_reach();
         for slot in self.every_slot() {
             self.greet(slot, peer, store);
             self.consider(slot, store);
@@ -103,14 +141,21 @@ impl Control {
         if !self.peers.sessions.remove(peer) {
             return;
         }
+        self.peers.reach[peer.index()].clear();
+        self.peers.vouch();
+        self.say_reach();
         for slot in self.every_slot() {
             let state = &mut self.slots[slot.index()];
             state.pullers.remove(peer);
             state.spared.remove(peer);
+            state.mending.remove(peer);
+            state.claims.remove(peer);
             // If it still acts when the next session begins it says so.
             state.acting = state.acting.filter(|&acting| acting != peer);
             state.hint = state.hint.filter(|&hint| hint != peer);
             state.repairs.retain(|&(_, source)| source != peer);
+            state.via = state.via.filter(|&via| via != peer);
+            state.enquiry = None;
             // What its lane had to report may be lost with the session.
             state.gap = true;
             self.update_peers(slot, store);
@@ -122,10 +167,13 @@ impl Control {
     }
 
     pub(super) fn peer_ready<S: Slots>(&mut self, peer: Peer, id: NodeId, ready: SlotSet, store: &mut S) {
-        self.peers.ids[peer.index()] = id;
+        if core::mem::replace(&mut self.peers.ids[peer.index()], id) != id {
+            self.peers.vouch();
+        }
         for (slot, is_ready) in self.peers.replace_ready(peer, &ready) {
             let state = &mut self.slots[slot.index()];
             state.spared.remove(peer);
+            state.mending.remove(peer);
             if is_ready {
                 state.pullers.remove(peer);
             }
@@ -136,6 +184,32 @@ impl Control {
             }
             self.consider(slot, store);
         }
+    }
+
+    /// A peer says whom it is in session with.
+    pub(super) fn peer_reaches<S: Slots>(&mut self, peer: Peer, nodes: Vec<NodeId>, store: &mut S) {
+        if !self.peers.in_session(peer) {
+            return;
+        }
+        self.peers.reach[peer.index()] = nodes;
+        let changed = self.peers.vouch();
+        for slot in self.every_slot() {
+            let state = &self.slots[slot.index()];
+            if state.claims.len() > 1 && state.claims.contains(peer) {
+                let acts = self.part(slot, peer);
+                self.slots[slot.index()].acting = Some(acts);
+                self.update_route(slot);
+            }
+            if !self.peers.ready(slot).intersection(changed).is_empty() {
+                self.consider(slot, store);
+            }
+        }
+    }
+
+    /// Everybody is told whom this node is in session with.
+    fn say_reach(&mut self) {
+        let nodes = self.peers.sessions.iter().map(|peer| self.peers.id(peer)).collect();
+        self.out.push_back(Output::SayReach { nodes });
     }
 
     pub(super) fn forget_peer<S: Slots>(&mut self, peer: Peer, store: &mut S) {

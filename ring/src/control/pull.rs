@@ -81,7 +81,7 @@ impl Control {
         let state = &self.slots[slot.index()];
         let in_session = |peer: &Peer| self.peers.in_session(*peer);
         let known = state.acting.filter(in_session).or(state.hint.filter(in_session));
-        known.or_else(|| self.first_serving(slot))
+        known.or_else(|| self.first_in_session(slot))
     }
 
     fn begin_pull<S: Slots>(&mut self, slot: Slot, from: Peer, store: &mut S) {

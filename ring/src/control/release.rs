@@ -18,7 +18,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Release {
     id: u64,
+    asked: PeerSet,
     waiting: PeerSet,
+}
+
+impl Release {
+    pub(super) fn new(id: u64, asked: PeerSet) -> Release {
+        Release { id, asked, waiting: asked }
+    }
 }
 
 impl Control {
@@ -40,7 +47,7 @@ impl Control {
         }
         let seen = store.with(slot, |replica| replica.seen().clone());
         self.set_role(slot, Role::Releasing);
-        self.slots[slot.index()].release = Some(Release { id, waiting: targets.union(acting.into_iter().collect()) });
+        self.slots[slot.index()].release = Some(Release::new(id, targets.union(acting.into_iter().collect())));
         if self.mutations.release_without_asking {
             return self.forget(slot, store);
         }
@@ -61,7 +68,7 @@ impl Control {
         store: &mut S,
     ) {
         let has_all = store.with(slot, |replica| replica.seen().dominates(seen));
-        let ready = self.role(slot).is_ready();
+        let ready = self.role(slot).is_ready() && !self.slots[slot.index()].spoilt;
         if ready && !has_all {
             self.repair(slot, from, store);
         }
@@ -109,9 +116,10 @@ impl Control {
         }
     }
 
+    /// A session ended. If its peer had granted already, its copy may be gone with it: nothing is forgotten on its word.
     pub(super) fn release_lost<S: Slots>(&mut self, slot: Slot, peer: Peer, store: &mut S) {
-        let waits = |release: &Release| release.waiting.contains(peer);
-        if self.slots[slot.index()].release.as_ref().is_some_and(waits) {
+        let asked = |release: &Release| release.asked.contains(peer);
+        if self.slots[slot.index()].release.as_ref().is_some_and(asked) {
             self.end_release(slot, store);
         }
     }
@@ -123,9 +131,10 @@ impl Control {
         self.set_role(slot, Role::Following);
     }
 
-    fn forget<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+    pub(super) fn forget<S: Slots>(&mut self, slot: Slot, store: &mut S) {
         let state = &mut self.slots[slot.index()];
         state.release = None;
+        state.spoilt = false;
         state.repairs.clear();
         state.pullers = PeerSet::EMPTY;
         store.with(slot, |replica| replica.forget());

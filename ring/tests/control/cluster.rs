@@ -13,7 +13,7 @@ use ring::{
     dot::Dot,
     effect::{EffectRef, Op},
     hlc::HlcClock,
-    id::{NodeId, Origin, Peer},
+    id::{NodeId, Origin, Peer, PeerSet},
     replica::{Digest, Entries, Received, Replica, Role},
     slot::Slot,
     slot_set::SlotSet,
@@ -47,6 +47,7 @@ struct Copy(Replica<Map>);
 enum Packet {
     Control(Message),
     Ready(bool),
+    Reach(Vec<NodeId>),
     Effect(Vec<u8>),
     Compare(Digest),
     Mark(u64),
@@ -135,6 +136,14 @@ impl Cluster {
         to.into_iter().for_each(|to| self.send(at, to, Packet::Effect(bytes.clone())));
     }
 
+    /// A copy loses an entry, and who acts finds out.
+    pub(crate) fn spoil(&mut self, acting: usize, at: usize, key: &str) {
+        self.nodes.get_mut(&at).unwrap().copy.0.entries_mut().0.0.remove(key.as_bytes());
+        let here = acting == at;
+        let copies = if here { PeerSet::EMPTY } else { [Peer(at as u8)].into_iter().collect() };
+        self.drive(acting, |control, copy| control.handle(Input::Spoilt { slot: slot(), copies, here }, copy));
+    }
+
     /// Everything on its way arrives, and whatever that causes.
     pub(crate) fn run(&mut self) {
         for _ in 0..1000 {
@@ -147,8 +156,11 @@ impl Cluster {
     /// The next packet of one link arrives.
     pub(crate) fn arrive(&mut self, from: usize, to: usize) {
         let packet = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("something is on its way");
-        let said = self.say(&packet);
-        writeln!(self.trace, "    {} -> {}  {said}", name(from), name(to)).unwrap();
+        // Whom everybody reaches goes without saying.
+        if !matches!(packet, Packet::Reach(_)) {
+            let said = self.say(&packet);
+            writeln!(self.trace, "    {} -> {}  {said}", name(from), name(to)).unwrap();
+        }
         let peer = Peer(from as u8);
         match packet {
             Packet::Control(message) => {
@@ -157,6 +169,9 @@ impl Cluster {
             Packet::Ready(is_ready) => self.drive(to, |control, copy| {
                 control.handle(Input::Ready { peer, id: id(from), ready: ready(is_ready) }, copy);
             }),
+            Packet::Reach(nodes) => {
+                self.drive(to, |control, copy| control.handle(Input::Reach { peer, nodes }, copy));
+            }
             Packet::Effect(bytes) => {
                 let node = self.nodes.get_mut(&to).unwrap();
                 let received = node.copy.0.receive(peer, &bytes, &EffectRef::decode(&bytes).unwrap(), &mut node.clock);
@@ -251,6 +266,10 @@ impl Cluster {
                     let sessions = self.nodes[&at].sessions.clone();
                     sessions.into_iter().for_each(|to| self.send(at, to, Packet::Ready(ready)));
                 }
+                Output::SayReach { nodes } => {
+                    let sessions = self.nodes[&at].sessions.clone();
+                    sessions.into_iter().for_each(|to| self.send(at, to, Packet::Reach(nodes.clone())));
+                }
                 Output::Route { .. } => {}
             }
         }
@@ -266,6 +285,7 @@ impl Cluster {
         match packet {
             Packet::Control(message) => self.say_body(&message.body),
             Packet::Ready(is_ready) => if *is_ready { "I am ready" } else { "I am not ready any more" }.into(),
+            Packet::Reach(nodes) => format!("I reach {} nodes", nodes.len()),
             Packet::Effect(bytes) => {
                 let keys = EffectRef::decode(bytes).unwrap().ops().map(|op| match op {
                     Op::Put { key, .. } => String::from_utf8_lossy(key).into_owned(),
@@ -307,6 +327,12 @@ impl Cluster {
             Body::MayRelease { .. } => "may I forget it?".into(),
             Body::ActsNoMore => "I act no more".into(),
             Body::MaySpare { .. } => "can you do without mine?".into(),
+            Body::WhoActs { .. } => "who acts?".into(),
+            Body::ActsThere { acting: None, .. } => "nobody whom I reach".into(),
+            Body::ActsThere { acting: Some(acting), .. } => format!("{} acts", who(acting)),
+            Body::TakeOver => "mine is spoilt: act in my place".into(),
+            Body::PullAnew => "your copy is spoilt: pull it anew".into(),
+            Body::MayMend { .. } => "may I forget it, to pull it anew?".into(),
             Body::Release { granted: true, .. } => "forget it, I have all that you had".into(),
             Body::Release { granted: false, .. } => "keep it".into(),
         }

@@ -131,6 +131,14 @@ fn attempt(said: &[Output]) -> Option<u64> {
     })
 }
 
+/// The name of the attempt to forget the slot that this node asks about.
+fn release(said: &[Output]) -> Option<u64> {
+    said.iter().find_map(|output| match output {
+        Output::Send { message: Message { body: Body::MayRelease { id, .. }, .. }, .. } => Some(*id),
+        _ => None,
+    })
+}
+
 fn fetch(said: &[Output], whose: Peer) -> Option<FetchId> {
     said.iter().find_map(|output| match output {
         Output::Fetch { fetch, from, .. } if *from == whose => Some(*fetch),
@@ -363,4 +371,23 @@ fn what_a_peer_answered_in_a_former_session_is_void() {
     let joined = node.joins(&other);
     node.hears(Input::Fetched { fetch: asked, joined: Some(joined) });
     assert_eq!((node.control.role(slot()), node.copy.0.digest()), (Role::Acting, other.digest()));
+}
+
+#[test]
+fn nothing_is_forgotten_on_the_word_of_a_peer_whose_session_is_over() {
+    let (mut node, attempt_id) = Node::opening();
+    for peer in [ONE, TWO] {
+        node.is_answered(peer, attempt_id, None);
+        node.hears(Input::Ready { peer, id: id(peer), ready: SlotSet::full(1) });
+    }
+    let mine = node.copy.0.digest();
+    node.is_told(ONE, Body::Acquire { id: 1, mine });
+    let mut owners = Targets::none(1);
+    owners.set(slot(), [ONE, TWO]);
+    let release = release(&node.hears(Input::Targets(owners))).unwrap();
+    node.is_told(ONE, Body::Release { id: release, granted: true });
+    assert_eq!(node.control.role(slot()), Role::Releasing);
+    node.hears(Input::SessionDown { peer: ONE });
+    node.is_told(TWO, Body::Release { id: release, granted: true });
+    assert_eq!(node.control.role(slot()), Role::Following);
 }

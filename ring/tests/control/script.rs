@@ -32,6 +32,16 @@ fn two_acquire_at_once() {
     check("crossing.txt");
 }
 
+#[test]
+fn two_nodes_are_apart() {
+    check("apart.txt");
+}
+
+#[test]
+fn a_spoilt_copy_is_pulled_anew() {
+    check("mend.txt");
+}
+
 fn check(script: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control/scripts").join(script);
     let expected = fs::read_to_string(&path).unwrap();
@@ -76,6 +86,11 @@ fn execute(cluster: &mut Cluster, command: &str) {
         "write" => {
             let (at, key) = rest.split_once(' ').expect("write node key");
             cluster.write(nodes(at)[0], key);
+        }
+        // Who acts | whose copy, and the key.
+        "spoil" => {
+            let (at, key) = rest.split_once("| ").and_then(|(_, rest)| rest.split_once(' ')).expect("spoil a | b key");
+            cluster.spoil(left[0], nodes(at)[0], key);
         }
         "show" => cluster.show(),
         _ => panic!("no such command: {command}"),

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use ring::slot::Slot;
+use ring::{id::NodeId, slot::Slot};
 
-use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, describe};
+use super::{Answer, Command, Context, Flags, Keys, NOT_AN_INTEGER, OnNode, Run, SYNTAX_ERROR, describe};
 use crate::{
     resp::{Reply, Request},
+    router::Change,
     session::Port,
     topology::Topology,
     types::parse_integer,
@@ -24,6 +25,9 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("readwrite", 1, FAST_ALWAYS, Keys::NONE, Run::Node(|context, _| read_only(context, false))),
 ];
 
+/// So many nodes can be thought of as joining.
+const MOST_NODES: u16 = 127;
+
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 const FAST_ALWAYS: Flags = ALWAYS.and(Flags::FAST);
 
@@ -34,6 +38,8 @@ const SUBCOMMANDS: &[Command] = &[
     subcommand("cluster|getkeysinslot", 4, Flags::STALE, |context, request| {
         keys(context, request.arg(2), request.arg(3)).into()
     }),
+    subcommand("cluster|explain", 3, ALWAYS, |context, request| explain(context, request.arg(2))),
+    subcommand("cluster|freshness", 2, ALWAYS, |context, _| freshness(context)),
     subcommand("cluster|help", 2, ALWAYS, |context, request| describe::help(context, request).into()),
     subcommand("cluster|info", 2, ALWAYS, |context, _| Reply::Verbatim(topology(context).info()).into()),
     subcommand("cluster|keyslot", 3, Flags::STALE, |_, request| {
@@ -43,6 +49,7 @@ const SUBCOMMANDS: &[Command] = &[
     subcommand("cluster|nodes", 2, ALWAYS, |context, _| {
         Reply::Verbatim(topology(context).nodes_text(context.session.client().local())).into()
     }),
+    subcommand("cluster|plan", -3, ALWAYS, plan),
     subcommand("cluster|ring", 2, ALWAYS, |context, _| Reply::Verbatim(topology(context).picture().to_owned()).into()),
     subcommand("cluster|shards", 2, ALWAYS, |context, _| {
         topology(context).shards(context.session.client().local()).into()
@@ -51,7 +58,58 @@ const SUBCOMMANDS: &[Command] = &[
         let (client, protocol) = (context.session.client(), context.session.protocol());
         Reply::Encoded(topology(context).encoded_slots(protocol, client.local())).into()
     }),
+    subcommand("cluster|verify", 2, ALWAYS, |context, _| verify(context)),
 ];
+
+/// Whether all copies are the same.
+fn verify(context: &Context<'_>) -> Answer<'static> {
+    Answer::Later(context.router.verify(context.session.client().id()))
+}
+
+/// Where a key is, who acts for it, and what each copy has of it.
+fn explain(context: &Context<'_>, key: &[u8]) -> Answer<'static> {
+    let (client, database) = (context.session.client().id(), context.session.mode().database);
+    Answer::Later(context.router.explain(client, database, key))
+}
+
+/// How long effects are on their way between nodes.
+fn freshness(context: &Context<'_>) -> Answer<'static> {
+    Answer::Later(context.router.freshness(context.session.client().id()))
+}
+
+/// `CLUSTER PLAN JOIN count [ZONE zone]` and `CLUSTER PLAN LEAVE id [id ...]`: what would move.
+fn plan<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Answer<'a> {
+    const WRONG_COUNT: Reply<'static> = Reply::error("ERR the number of nodes has to be between 1 and 127");
+    let change = match request.arg(2).to_ascii_lowercase().as_slice() {
+        b"join" if matches!(request.len(), 4 | 6) => {
+            let Some(count) = parse_integer(request.arg(3)) else { return NOT_AN_INTEGER.into() };
+            let Some(count) = u16::try_from(count).ok().filter(|count| (1..=MOST_NODES).contains(count)) else {
+                return WRONG_COUNT.into();
+            };
+            let zone = match request.len() {
+                4 => None,
+                _ if !request.arg(4).eq_ignore_ascii_case(b"zone") => return SYNTAX_ERROR.into(),
+                _ => match std::str::from_utf8(request.arg(5)) {
+                    Ok(zone) => Some(zone.to_owned()),
+                    Err(_) => return SYNTAX_ERROR.into(),
+                },
+            };
+            Change::Join(count, zone)
+        }
+        b"leave" if request.len() > 3 => {
+            let mut nodes = Vec::new();
+            for text in request.args_from(3) {
+                match std::str::from_utf8(text).ok().and_then(NodeId::parse) {
+                    Some(node) => nodes.push(node),
+                    None => return Reply::error_of(&[b"ERR Unknown node ", text].concat()).into(),
+                }
+            }
+            Change::Leave(nodes)
+        }
+        _ => return SYNTAX_ERROR.into(),
+    };
+    Answer::Later(context.router.plan(context.session.client().id(), change))
+}
 
 const fn subcommand(name: &'static str, arity: i8, flags: Flags, run: OnNode) -> Command {
     Command::new(name, arity, flags, Keys::NONE, Run::Node(run))

@@ -24,6 +24,8 @@ pub(super) fn debug<'a>(context: &mut Context<'_>, request: &Request<'a>) -> Ans
     match (request.arg(1).to_ascii_lowercase().as_slice(), request.len()) {
         (b"help", 2) => Reply::Array(HELP.map(Reply::Simple).into()).into(),
         (b"sleep", 3) => sleep(request.arg(2)),
+        #[cfg(debug_assertions)]
+        (b"spoil", 4) => spoil(context, request),
         _ => super::describe::wrong_subcommand(request).into(),
     }
 }
@@ -35,6 +37,17 @@ const HELP: [&str; 5] = [
     "SLEEP <seconds>",
     "    Lets this connection wait, and nobody else.",
 ];
+
+/// `DEBUG SPOIL LOSE|CHANGE key`, in debug builds: spoils the entry of this node's copy, so that tests see who finds it.
+#[cfg(debug_assertions)]
+fn spoil<'a>(context: &Context<'_>, request: &Request<'a>) -> Answer<'a> {
+    let loses_it = request.arg(2).eq_ignore_ascii_case(b"lose");
+    let database = context.session.mode().database;
+    match context.router.spoil(database, request.arg(3), loses_it) {
+        true => Reply::OK.into(),
+        false => Reply::error("ERR no such key").into(),
+    }
+}
 
 /// Seconds, with a fraction; what is no number counts as 0, as in Redis.
 fn sleep<'a>(seconds: &[u8]) -> Answer<'a> {

@@ -59,7 +59,7 @@ use crate::{
     forward::Links,
     life::Life,
     peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
-    replica::{End, Report, Reports, acks::Acks, bulk},
+    replica::{End, Report, Reports, acks::Acks, audits::Audits, bulk},
     routes::{ME, Routes},
     store::Store,
     topology::Topologies,
@@ -108,6 +108,10 @@ pub struct Parts {
     pub routes: Arc<Routes>,
     /// Which writes reached whom.
     pub acks: Arc<Acks>,
+    /// What peers answer to claims.
+    pub audits: Arc<Audits>,
+    /// Copies that are not what their contexts say.
+    pub spoilt: mpsc::UnboundedReceiver<Input>,
     /// Where it is counted what happens.
     pub life: Arc<Life>,
     /// Links that requests are forwarded over.
@@ -165,6 +169,7 @@ struct Task {
     copies: Copies,
     routes: Arc<Routes>,
     acks: Arc<Acks>,
+    audits: Arc<Audits>,
     life: Arc<Life>,
     links: Arc<Links>,
     wakes: Arc<[Arc<Notify>]>,
@@ -221,6 +226,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
     let (frames, mut framed) = mpsc::channel(4096);
     let (resolved, mut found) = mpsc::channel(4);
     let (mut events, mut overflows, mut leave) = (parts.events, parts.overflows, parts.leave);
+    let mut spoilt = parts.spoilt;
     let replicas = usize::from(parts.meta.descriptor.replicas);
     let judging = verdict::Config {
         rebuild_delay_ms: parts.rebuild_delay.as_millis() as u64,
@@ -233,6 +239,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         store: parts.store,
         routes: parts.routes,
         acks: parts.acks,
+        audits: parts.audits,
         life: parts.life,
         links: parts.links,
         wakes: parts.wakes,
@@ -292,6 +299,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
             }
             Some(event) = events.recv() => task.peer_event(event),
             Some(peer) = overflows.recv() => task.overflowed(peer),
+            Some(input) = spoilt.recv() => task.machine.handle(input, &mut task.copies),
             Some(addresses) = found.recv() => task.seeds_found(addresses),
             Some((session, frame)) = framed.recv() => task.frame(session, &frame),
             Some(report) = reported.recv() => task.report(report),
@@ -518,6 +526,7 @@ impl Task {
                 }
                 Output::Publish { slot, ready } => self.gossip.set_ready(slot, ready),
                 Output::Route { slot, to } => self.routes.set(slot, to),
+                Output::SayReach { nodes } => self.say_reach(&nodes),
             }
             changed = true;
         }

@@ -90,6 +90,7 @@ impl Task {
             topology.place(slot, acting, &holders, first_target);
         }
         let picture = self.table.as_ref().map(|table| describe::table(table)).unwrap_or_default();
+        let topology = topology.with_table(self.table.clone());
         self.topologies.publish(topology.with_readiness(is_ready).with_picture(picture));
         let took_ms = self.now_ms() - now_ms;
         self.published.next_ms = now_ms + PUBLISH_EVERY_MS.max(PUBLISH_SHARE * took_ms);

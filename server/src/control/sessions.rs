@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ring::{
     codec::Reader,
     control::{Input, Message},
-    id::{Incarnation, NodeId, Peer},
+    id::{Incarnation, MAX_PEERS, NodeId, Peer},
     slot::SLOTS,
     slot_set::SlotSet,
     suspicion,
@@ -43,6 +43,8 @@ const HEARTBEAT: u8 = 1;
 const DIGEST: u8 = 2;
 const DELTA: u8 = 3;
 const MESSAGES: u8 = 4;
+/// Whom the sender is in session with: their identities, one behind the other.
+const REACH: u8 = 7;
 
 /// Messages of a batch are collected up to this size before they become a frame.
 const MESSAGES_BYTES: usize = 128 << 10;
@@ -144,7 +146,7 @@ impl Active {
 impl Task {
     pub(super) fn session_up(&mut self, session: Session) {
         let Some(peer) = self.directory.admit(session.peer) else {
-            tracing::warn!(node = %session.peer.short(), "no more than {} nodes can be known", ring::id::MAX_PEERS);
+            tracing::warn!(node = %session.peer.short(), "no more than {} nodes can be known", MAX_PEERS);
             return self.peering.close(session.id, "too many nodes");
         };
         tracing::info!(node = %session.peer.short(), address = session.address, "in session");
@@ -156,6 +158,7 @@ impl Task {
             session: session.id,
             store: self.store.clone(),
             acks: self.acks.clone(),
+            audits: self.audits.clone(),
             clock: self.clock.clone(),
             reports: self.reports.clone(),
         };
@@ -209,6 +212,7 @@ impl Task {
         };
         let opened = self.store.open_lane(peer);
         self.acks.begin(peer);
+        self.audits.met(peer, id);
         let peering = self.peering.clone();
         self.links.connect(peer, move || {
             let peering = peering.clone();
@@ -235,6 +239,7 @@ impl Task {
         self.suspicion.handle(suspicion::Input::Forget(active.node), self.now_ms());
         self.store.close_lane(peer);
         self.acks.forget(peer);
+        self.audits.forget(peer);
         self.links.disconnect(peer);
         active.is_over.store(true, Ordering::Release);
         if active.greeted() {
@@ -262,6 +267,7 @@ impl Task {
             DIGEST => self.digest(peer, &frame.payload),
             DELTA => self.delta(peer, &frame.payload),
             MESSAGES => self.messages(peer, &frame.payload),
+            REACH => self.reach(peer, &frame.payload),
             DEPARTING => {
                 self.departing(peer);
                 Ok(())
@@ -336,6 +342,25 @@ impl Task {
             self.machine.handle(Input::Message { from, message }, &mut self.copies);
         }
         Ok(())
+    }
+
+    fn reach(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
+        let (mut reader, mut nodes) = (Reader::new(payload), Vec::new());
+        while !reader.is_empty() {
+            nodes.push(reader.node().map_err(|error| error.to_string())?);
+        }
+        if nodes.len() > MAX_PEERS {
+            return Err("in session with more nodes than there can be".to_owned());
+        }
+        self.machine.handle(Input::Reach { peer, nodes }, &mut self.copies);
+        Ok(())
+    }
+
+    /// Everybody hears whom this node is in session with.
+    pub(super) fn say_reach(&mut self, nodes: &[NodeId]) {
+        let payload: Bytes = nodes.iter().flat_map(|node| *node.as_bytes()).collect::<Vec<u8>>().into();
+        let greeted = self.sessions.values_mut().filter(|active| active.greeted());
+        greeted.for_each(|active| active.send(REACH, payload.clone()));
     }
 
     pub(super) fn send(&mut self, to: Peer, kind: u8, payload: Bytes) {

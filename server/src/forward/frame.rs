@@ -47,6 +47,10 @@ pub(crate) enum Kind {
     Wait = 3,
     /// Whether somebody reads at all; there is no body, and the answer has none.
     Ping = 4,
+    /// To compare the copies of a set of slots that the receiver acts for, which is the body.
+    Verify = 5,
+    /// To tell how the receiver stands: the body is a question.
+    Tell = 6,
 }
 
 /// The header of a request.
@@ -106,6 +110,8 @@ impl Head {
             2 => Kind::Scan,
             3 => Kind::Wait,
             4 => Kind::Ping,
+            5 => Kind::Verify,
+            6 => Kind::Tell,
             _ => return Err(Malformed("unknown kind of request")),
         };
         let flags = frame.get_u8();
@@ -165,8 +171,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn heads() -> impl Strategy<Value = Head> {
-        let kind =
-            prop_oneof![Just(Kind::Command), Just(Kind::Every), Just(Kind::Scan), Just(Kind::Wait), Just(Kind::Ping)];
+        let kinds = [Kind::Command, Kind::Every, Kind::Scan, Kind::Wait, Kind::Ping, Kind::Verify, Kind::Tell];
+        let kind = prop::sample::select(kinds.to_vec());
         (any::<u32>(), kind, 0u8..4, 0u8..128, any::<u8>(), 0u16..16384, any::<u32>()).prop_map(
             |(id, kind, flags, mode, hops, slot, deadline_ms)| Head {
                 id,

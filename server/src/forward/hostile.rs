@@ -26,7 +26,9 @@ pub(crate) fn frames(input: &mut BytesMut) {
         let Ok(head) = Head::read(&mut frame) else { break };
         match head.kind {
             Kind::Command => serve::read_command(head, frame),
-            Kind::Every | Kind::Scan | Kind::Wait => serve::read_whole(head, frame.freeze()),
+            Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify | Kind::Tell => {
+                serve::read_whole(head, frame.freeze())
+            }
             Kind::Ping => {}
         }
     }

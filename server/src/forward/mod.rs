@@ -30,6 +30,8 @@ mod link;
 mod links;
 mod pursue;
 mod serve;
+pub(crate) mod tell;
+mod verified;
 mod whole;
 mod work;
 
@@ -38,5 +40,6 @@ pub use serve::serve_link;
 
 pub(crate) use links::Open;
 pub(crate) use pursue::{Terms, pursue};
-pub(crate) use whole::{Asked, ScanStep, Swept, WholeRequest};
+pub(crate) use verified::{Problem, Verified};
+pub(crate) use whole::{Asked, FIRST_SLOT, ScanStep, Swept, WholeRequest};
 pub(crate) use work::{Outcome, Work};

@@ -148,7 +148,7 @@ impl Server {
             };
             let executed = Head::read(&mut frame).and_then(|head| match head.kind {
                 Kind::Command => self.command(head, &mut frame, &mut batch),
-                Kind::Every | Kind::Scan | Kind::Wait => self.whole(head, frame.freeze()),
+                Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify | Kind::Tell => self.whole(head, frame.freeze()),
                 Kind::Ping => {
                     append(&mut batch.ready, head.id, Status::Executed, Output::default());
                     Ok(())
@@ -283,8 +283,8 @@ impl Server {
             let replies = task.replies.clone();
             let status = tokio::select! {
                 status = asked.run(&router, head, &mut out) => status,
-                // Who only waits, does so in vain when nobody is there to be answered.
-                () = replies.until_finished(), if head.kind == Kind::Wait => return,
+                // Who only waits or looks, does so in vain when nobody is there to be answered.
+                () = replies.until_finished(), if matches!(head.kind, Kind::Wait | Kind::Verify) => return,
             };
             task.replies.push(head.id, status, fitting(out, true));
         });

@@ -15,6 +15,7 @@ use super::{
     flight::{Address, Answer, Flight},
     frame::{Head, Kind},
     link::{Outgoing, Refused},
+    tell::Question,
 };
 use crate::{
     command::Command,
@@ -26,7 +27,10 @@ use crate::{
 /// A sweep of one node takes no longer than this, or counts as failed. `KEYS` may have millions to look at.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) const FIRST_SLOT: Slot = Slot::new(0).expect("there is a first slot");
+/// A node says how it stands within this time, or is left out.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) const FIRST_SLOT: Slot = Slot::new(0).expect("there is a first slot");
 
 /// A request about the whole keyspace.
 #[derive(Clone, Copy)]
@@ -213,6 +217,20 @@ impl Router {
         slots.encode(&mut set);
         let head = head(Kind::Wait, Mode::FIRST, FIRST_SLOT, time);
         self.ask(peer, client, false, head, [&wanted.to_le_bytes(), &set], time + SWEEP_TIMEOUT).await
+    }
+
+    /// Asks a peer to compare the copies of its slots.
+    pub(crate) async fn ask_verify(&self, peer: Peer, client: u64, slots: &SlotSet) -> Asked {
+        let mut set = Vec::new();
+        slots.encode(&mut set);
+        let head = head(Kind::Verify, Mode::FIRST, FIRST_SLOT, SWEEP_TIMEOUT);
+        self.ask(peer, client, false, head, [&set, &[]], SWEEP_TIMEOUT).await
+    }
+
+    /// Asks a peer how it stands.
+    pub(crate) async fn ask_tell(&self, peer: Peer, client: u64, slot: Slot, question: &Question) -> Asked {
+        let head = head(Kind::Tell, Mode::FIRST, slot, TELL_TIMEOUT);
+        self.ask(peer, client, false, head, [&question.encode(), &[]], TELL_TIMEOUT).await
     }
 
     async fn ask(

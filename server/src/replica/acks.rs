@@ -16,6 +16,7 @@ use ring::{
 };
 use tokio::sync::{Notify, watch};
 
+use super::lags::Lags;
 use crate::store::{Mark, SHARDS, Ticket};
 
 /// What peers have acknowledged.
@@ -30,6 +31,8 @@ pub struct Acks {
     in_session: Mutex<PeerSet>,
     /// Per peer, bytes that were sent to it and are not acknowledged.
     on_their_way: Box<[AtomicU64]>,
+    /// How long that takes.
+    lags: Lags,
     /// Every write is waited for.
     always: bool,
     /// How many wait, and what wakes the senders of lanes when one more does.
@@ -56,6 +59,7 @@ impl Acks {
             shards: (0..SHARDS).map(|_| watch::Sender::new(())).collect(),
             in_session: Mutex::default(),
             on_their_way: (0..MAX_PEERS).map(|_| AtomicU64::new(0)).collect(),
+            lags: Lags::default(),
             always,
             waiting: AtomicUsize::new(0),
             hurry: Notify::new(),
@@ -96,6 +100,11 @@ impl Acks {
     /// Bytes that were sent are acknowledged, or will never be.
     pub fn arrived(&self, peer: Peer, bytes: usize) {
         self.on_their_way[peer.index()].fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How long what is sent to peers takes.
+    pub fn lags(&self) -> &Lags {
+        &self.lags
     }
 
     /// Bytes that were sent to a peer and are not acknowledged.

@@ -37,11 +37,18 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
-use super::{End, Report, Reports, acks::Acks};
+use super::{
+    End, Report, Reports,
+    acks::Acks,
+    audits::{Answer, Audits},
+};
 use crate::{
     clock::Clock,
     peer::{Frame, Half, SessionId},
-    store::{Batch, Drained, LaneId, Mark, Store, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
+    store::{
+        Batch, Claim, Drained, Finding, LaneId, Mark, Store, TAG_CLAIM, TAG_COMPARE, TAG_EFFECT, TAG_FINDING, TAG_MARK,
+        TAG_SEEN, read_finding,
+    },
 };
 
 const DATA: u8 = 1;
@@ -76,6 +83,8 @@ pub struct Lane {
     pub store: Arc<Store>,
     /// What peers have acknowledged.
     pub acks: Arc<Acks>,
+    /// What peers answer to claims.
+    pub audits: Arc<Audits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where gaps and breaks are reported.
@@ -86,6 +95,7 @@ pub struct Lane {
 struct Unacknowledged {
     peer: Peer,
     acks: Arc<Acks>,
+    clock: Arc<dyn Clock>,
     batches: Mutex<VecDeque<Sent>>,
 }
 
@@ -99,6 +109,7 @@ impl Unacknowledged {
     fn sent(&self, number: u64, batch: &mut Batch) {
         let bytes = batch.len_bytes();
         self.acks.sent(self.peer, bytes);
+        self.acks.lags().sent(self.peer, number, self.clock.monotonic_us());
         self.batches.lock().push_back(Sent { number, marks: std::mem::take(&mut batch.marks), bytes });
     }
 
@@ -111,12 +122,14 @@ impl Unacknowledged {
             bytes += sent.bytes;
         }
         self.acks.arrived(self.peer, bytes);
+        self.acks.lags().arrived(self.peer, number, self.clock.monotonic_us());
         marks
     }
 }
 
 impl Drop for Unacknowledged {
     fn drop(&mut self) {
+        self.acks.lags().lost(self.peer);
         self.arrived(u64::MAX);
     }
 }
@@ -124,8 +137,8 @@ impl Drop for Unacknowledged {
 impl Lane {
     /// Sends and receives until the session ends.
     pub async fn run(self, lane: LaneId, half: Half, wake: Arc<Notify>) {
-        let (peer, acks) = (self.peer, self.acks.clone());
-        let unacknowledged = &Unacknowledged { peer, acks, batches: Mutex::default() };
+        let (peer, acks, clock) = (self.peer, self.acks.clone(), self.clock.clone());
+        let unacknowledged = &Unacknowledged { peer, acks, clock, batches: Mutex::default() };
         let why = tokio::select! {
             why = self.clone().send(lane, half.send.clone(), unacknowledged, wake) => why,
             why = self.clone().receive(half.receive, half.send, unacknowledged) => why,
@@ -341,6 +354,19 @@ impl Incoming {
                 let (lacks, counts) = self.lane.store.heard_of(from, slot, &seen, self.lane.clock.unix_ms())?;
                 self.note(slot, counts);
                 Ok(lacks.then_some(Input::Gap { slot }))
+            }
+            TAG_CLAIM => {
+                let (slot, claim) = Claim::read(body)?;
+                let finding = self.lane.store.check_claim(from, slot, &claim);
+                // The others are for who acts to decide.
+                let differs = matches!(finding, Finding::Context | Finding::Entries);
+                Ok(differs.then_some(Input::Differs { slot, from }))
+            }
+            TAG_FINDING => {
+                let (slot, round, finding, content) = read_finding(body)?;
+                let answer = Answer { slot, peer: from, found: Some((finding, content)) };
+                self.lane.audits.answered(round, answer);
+                Ok(None)
             }
             _ => Err(Malformed("a record of unknown kind")),
         }

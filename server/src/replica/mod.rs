@@ -7,7 +7,9 @@
 //! Decisions are not made here: what does not fit is reported to the control task, which says what to fetch.
 
 pub mod acks;
+pub mod audits;
 pub mod bulk;
+pub mod lags;
 pub mod lane;
 
 use ring::{codec::Malformed, control::Input};

@@ -7,7 +7,7 @@ use ring::slot::Slot;
 use super::Router;
 use crate::{
     forward::Links,
-    replica::acks::Acks,
+    replica::{acks::Acks, audits::Audits},
     resp::Reply,
     routes::{ME, Routes},
     session::Session,
@@ -27,6 +27,8 @@ pub struct Cluster {
     pub links: Arc<Links>,
     /// Which writes have reached whom.
     pub acks: Arc<Acks>,
+    /// What others answer to the claims of an audit.
+    pub audits: Arc<Audits>,
     /// Where cluster-aware clients are sent.
     pub redirects: Arc<dyn Redirects>,
     /// How many nodes must have a write before it is answered, this one included (`W`).
@@ -64,6 +66,7 @@ impl Cluster {
             routes: Arc::new(routes),
             links: Arc::new(Links::new(1)),
             acks: Arc::new(Acks::new(false)),
+            audits: Arc::new(Audits::new(tokio::sync::mpsc::unbounded_channel().0)),
             redirects: Arc::new(()),
             write_acks: 1,
             replicas: 1,

@@ -23,7 +23,9 @@ mod deferred;
 mod local;
 mod patience;
 mod split;
+mod tell;
 mod transfer;
+mod verify;
 mod wait;
 mod walk;
 
@@ -54,6 +56,7 @@ pub use deferred::Deferred;
 pub use wait::Written;
 
 pub(crate) use local::{Call, Ran};
+pub(crate) use tell::Change;
 
 use local::without_memory;
 
@@ -157,6 +160,12 @@ impl Router {
     /// Looks at this node's copy of a slot, whatever its role.
     pub fn copy_of_slot<R>(&self, slot: Slot, look: impl FnOnce(SlotView<'_>) -> R) -> R {
         self.store.read(slot, self.services.clock.unix_ms(), look)
+    }
+
+    /// Spoils the entry of a key in this node's copy.
+    #[cfg(debug_assertions)]
+    pub(crate) fn spoil(&self, database: Database, key: &[u8], loses_it: bool) -> bool {
+        self.store.spoil(Slot::of(key), &database.name(key), loses_it)
     }
 
     /// Looks ahead: these requests are about to be executed. Only worth it for several.

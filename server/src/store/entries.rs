@@ -250,6 +250,26 @@ impl SlotEntries {
         }
     }
 
+    /// Loses an entry or changes its value, and no fold knows; for tests of who finds it.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn spoil(&mut self, name: &[u8], loses_it: bool) -> bool {
+        let hash = self.hash(name);
+        let Some(place) = self.find(hash, name) else { return false };
+        let mut unknown = Fold::default();
+        if loses_it {
+            self.remove(hash, place, &mut unknown);
+            return true;
+        }
+        let entry = self.entry(place);
+        let (kind, deadline, dot, uses) = (entry.kind(), entry.deadline(), self.dot(entry), entry.uses());
+        let mut value = entry.value().as_slice().to_vec();
+        let Some(last) = value.last_mut() else { return false };
+        *last ^= 1;
+        let content = Content { kind, value: Source::Copied(&value), deadline };
+        self.put(hash, name, content, dot, |_| uses, &mut unknown);
+        true
+    }
+
     fn replace(
         &mut self,
         hash: u64,

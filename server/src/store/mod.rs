@@ -22,12 +22,14 @@
 //! [`VersionTime`], which no setting of a clock changes, for dots and for what is noted of uses. It does not know the view, the commands, the Redis
 //! protocol or where peers are. No lock is held across an await: nothing here is asynchronous.
 
+mod audit;
 mod change;
 mod deadlines;
 mod entries;
 mod entry;
 mod eviction;
 mod expiry;
+mod figures;
 mod index;
 mod memory;
 mod moves;
@@ -53,7 +55,7 @@ use ring::{
 
 use self::{
     memory::Memory,
-    outbox::Lanes,
+    outbox::{Lanes, Record},
     prefetch::{LINE_BYTES, prefetch},
     shard::Shard,
 };
@@ -63,11 +65,13 @@ use crate::{
 };
 
 pub use self::{
+    audit::{Claim, Claimed, Finding, read_finding},
     entries::{Held, SlotEntries},
     eviction::Evicted,
     expiry::Expired,
+    figures::{CopyFigures, EntryFigures},
     memory::OutOfMemory,
-    outbox::{Batch, Drained, LaneId, Mark, TAG_COMPARE, TAG_EFFECT, TAG_MARK, TAG_SEEN},
+    outbox::{Batch, Drained, LaneId, Mark, TAG_CLAIM, TAG_COMPARE, TAG_EFFECT, TAG_FINDING, TAG_MARK, TAG_SEEN},
     shard::Totals,
     snapshot::{CHUNK_BYTES, Chunks, SlotSnapshot, SnapshotReader},
     txn::{SlotTxn, SlotView},
@@ -359,12 +363,14 @@ impl Store {
     pub fn compare_record(&self, slot: Slot, peer: Peer) -> bool {
         let mut shard = self.shard(slot);
         let digest = shard.slot(slot).digest();
-        shard.outbox.compare(peer, slot, digest, &self.lanes, &*self.events)
+        let record = Record::new(TAG_COMPARE, slot).with(digest.seen.to_le_bytes()).with(digest.fold.0.to_le_bytes());
+        shard.outbox.record(peer, &record, &self.lanes, &*self.events)
     }
 
     /// Tells a peer that it has got all effects of a slot up to here; false if its lane is closed.
     pub fn mark_record(&self, slot: Slot, peer: Peer, id: u64) -> bool {
-        self.shard(slot).outbox.mark(peer, slot, id, &self.lanes, &*self.events)
+        let record = Record::new(TAG_MARK, slot).with(id.to_le_bytes());
+        self.shard(slot).outbox.record(peer, &record, &self.lanes, &*self.events)
     }
 
     // --- figures ---

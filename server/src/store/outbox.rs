@@ -11,7 +11,8 @@
 //! their dots, and is emptied by the one sender of its peer. Each record is framed: `u8 tag · u32 length · bytes`,
 //! numbers little-endian. Tag 1 is an effect; tag 2 is a comparison, `u16 slot · u64 digest of seen · u64 fold`, which
 //! says how the copy stood between the two effects that it lies between; tag 3 is what the copy has incorporated, `u16
-//! slot · (u64 origin · u64 hlc)*`, by which a peer knows whether it has all of it. Small values are copied once per peer,
+//! slot · (u64 origin · u64 hlc)*`, by which a peer knows whether it has all of it; tag 4 is a place in the lane, `u16 slot ·
+//! u64 attempt`; tags 5 and 6 are those of an audit, see [`super::audit`]. Small values are copied once per peer,
 //! large ones travel by reference.
 //!
 //! A lane never skips. When a peer has more than the window waiting in all shards together, its lane overflows:
@@ -35,7 +36,6 @@ use ring::{
     context::SlotContext,
     effect::{Header, Op},
     id::{MAX_PEERS, Peer, PeerSet},
-    replica::Digest,
     slot::Slot,
 };
 
@@ -51,6 +51,12 @@ pub const TAG_SEEN: u8 = 3;
 
 /// A frame with a place in the lane, for who is about to act.
 pub const TAG_MARK: u8 = 4;
+
+/// A frame with everything that a copy is between two effects, to be compared.
+pub const TAG_CLAIM: u8 = 5;
+
+/// A frame with what came of that.
+pub const TAG_FINDING: u8 = 6;
 
 /// Small records are collected up to this size before they become a piece of their own.
 const PIECE_BYTES: usize = 64 << 10;
@@ -276,6 +282,38 @@ impl Lanes {
     }
 }
 
+/// The longest body of a record that is no effect and no context.
+const RECORD_BYTES: usize = 40;
+
+/// A short record, as it is sent.
+#[derive(Debug)]
+pub(super) struct Record {
+    bytes: [u8; FRAME_HEAD + RECORD_BYTES],
+    len: usize,
+}
+
+impl Record {
+    /// A record about a slot, without anything more.
+    pub(super) fn new(tag: u8, slot: Slot) -> Record {
+        let mut record = Record { bytes: [0; FRAME_HEAD + RECORD_BYTES], len: FRAME_HEAD };
+        record.bytes[0] = tag;
+        record.with(slot.number().to_le_bytes())
+    }
+
+    /// Appends to the body.
+    #[must_use]
+    pub(super) fn with<const N: usize>(mut self, part: [u8; N]) -> Record {
+        self.bytes[self.len..self.len + N].copy_from_slice(&part);
+        self.len += N;
+        self.bytes[1..FRAME_HEAD].copy_from_slice(&((self.len - FRAME_HEAD) as u32).to_le_bytes());
+        self
+    }
+
+    fn frame(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// What was taken from one buffer.
 pub(super) struct Taken {
     pub(super) bytes: usize,
@@ -363,39 +401,13 @@ impl Outbox {
         reached
     }
 
-    /// Tells a peer how a copy stands now; false if its lane is closed.
-    pub(super) fn compare(
-        &mut self,
-        peer: Peer,
-        slot: Slot,
-        digest: Digest,
-        lanes: &Lanes,
-        events: &dyn Events,
-    ) -> bool {
-        let mut record = [0; FRAME_HEAD + 18];
-        record[0] = TAG_COMPARE;
-        record[1..5].copy_from_slice(&18u32.to_le_bytes());
-        record[5..7].copy_from_slice(&slot.number().to_le_bytes());
-        record[7..15].copy_from_slice(&digest.seen.to_le_bytes());
-        record[15..].copy_from_slice(&digest.fold.0.to_le_bytes());
-        self.append_to(peer, &record, lanes, events)
-    }
-
-    /// Marks a place in the lane of a peer; false if it is closed.
-    pub(super) fn mark(&mut self, peer: Peer, slot: Slot, id: u64, lanes: &Lanes, events: &dyn Events) -> bool {
-        let mut record = [0; FRAME_HEAD + 10];
-        record[0] = TAG_MARK;
-        record[1..5].copy_from_slice(&10u32.to_le_bytes());
-        record[5..7].copy_from_slice(&slot.number().to_le_bytes());
-        record[7..].copy_from_slice(&id.to_le_bytes());
-        self.append_to(peer, &record, lanes, events)
-    }
-
-    fn append_to(&mut self, peer: Peer, record: &[u8], lanes: &Lanes, events: &dyn Events) -> bool {
-        if !self.open.contains(peer) || !lanes.reserve(peer, record.len(), events) {
+    /// Puts a record of its own between the effects to a peer; false if its lane is closed.
+    pub(super) fn record(&mut self, peer: Peer, record: &Record, lanes: &Lanes, events: &dyn Events) -> bool {
+        let bytes = record.frame();
+        if !self.open.contains(peer) || !lanes.reserve(peer, bytes.len(), events) {
             return false;
         }
-        self.buffers[peer.index()].append_small(record, self.seq);
+        self.buffers[peer.index()].append_small(bytes, self.seq);
         lanes.mark_dirty(peer, self.shard, events);
         true
     }

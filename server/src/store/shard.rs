@@ -99,6 +99,11 @@ impl Shard {
         &self.slots[slot.index() % SLOTS_PER_SHARD]
     }
 
+    /// The same, to change; whoever adds or removes entries keeps the totals right by [`Shard::change`].
+    pub(super) fn slot_mut(&mut self, slot: Slot) -> &mut Replica<SlotEntries> {
+        &mut self.slots[slot.index() % SLOTS_PER_SHARD]
+    }
+
     /// Runs a change of one slot and keeps the totals right.
     pub(super) fn change<R>(&mut self, slot: Slot, memory: &Memory, change: impl FnOnce(&mut Shard, usize) -> R) -> R {
         let at = slot.index() % SLOTS_PER_SHARD;

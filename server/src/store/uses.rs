@@ -144,7 +144,7 @@ impl Tracking {
         (self.0 >> Tracking::NUMBER_BITS & Tracking::NUMBER) as u32
     }
 
-    fn is_counted(self) -> bool {
+    pub(super) fn is_counted(self) -> bool {
         self.0 & Tracking::COUNTED != 0
     }
 

@@ -48,6 +48,7 @@ use ring::{
     member::{Meta, Standing},
     slot::{SLOTS, Slot},
     slot_set::SlotSet,
+    table::Table,
     view::{Epoch, Member},
 };
 use smallvec::SmallVec;
@@ -105,6 +106,7 @@ pub struct Topology {
     is_ready: bool,
     messages: Option<Messages>,
     picture: String,
+    table: Option<Arc<Table>>,
     encoded: Mutex<SmallVec<[Encoded; 2]>>,
 }
 
@@ -137,8 +139,8 @@ impl Topology {
         nodes.truncate(usize::from(NOBODY));
         let holders = vec![[NOBODY; HOLDERS]; SLOTS].into();
         let (changing, encoded) = (SlotSet::full(SLOTS), Mutex::default());
-        let (is_ready, messages, picture) = (false, None, String::new());
-        Topology { me, epoch, nodes, holders, changing, is_ready, messages, picture, encoded }
+        let (is_ready, messages, picture, table) = (false, None, String::new(), None);
+        Topology { me, epoch, nodes, holders, changing, is_ready, messages, picture, table, encoded }
     }
 
     /// Says who acts for a slot as far as this node knows, who is ready for it in order, and who should act.
@@ -176,6 +178,12 @@ impl Topology {
         Topology { picture, ..self }
     }
 
+    /// Says where slots should live.
+    #[must_use]
+    pub fn with_table(self, table: Option<Arc<Table>>) -> Topology {
+        Topology { table, ..self }
+    }
+
     /// The identity of this node.
     pub fn me(&self) -> NodeId {
         self.me
@@ -204,6 +212,11 @@ impl Topology {
     /// The picture of the ring.
     pub fn picture(&self) -> &str {
         &self.picture
+    }
+
+    /// Where slots should live, once this node is a member.
+    pub fn table(&self) -> Option<&Table> {
+        self.table.as_deref()
     }
 
     /// The holders of a slot, the acting one first. Where it is not known, whoever is ready first stands there.

@@ -18,7 +18,7 @@ use ring::{
 use server::{
     connection::Bounds,
     forward::{Links, serve_link},
-    replica::acks::Acks,
+    replica::{acks::Acks, audits::Audits},
     router::{Cluster, Redirects},
     routes::{ME, Routes},
     session::{Port, Session},
@@ -176,8 +176,10 @@ impl Member {
         let (store, routes) = (Arc::new(empty_store()), Arc::new(Routes::default()));
         let (links, acks) = (Arc::new(Links::new(2)), Arc::new(Acks::new(false)));
         let redirects = Arc::new(Elsewhere(routes.clone()));
+        let audits = Arc::new(Audits::new(tokio::sync::mpsc::unbounded_channel().0));
         let (of_links, of_acks, of_routes) = (links.clone(), acks.clone(), routes.clone());
-        let cluster = Cluster { routes: of_routes, links: of_links, acks: of_acks, redirects, write_acks, replicas };
+        let cluster =
+            Cluster { routes: of_routes, links: of_links, acks: of_acks, audits, redirects, write_acks, replicas };
         let node = Node::of(store.clone(), cluster, &[], port, Bounds::default()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tap = Tap::start(listener.local_addr().unwrap()).await;

@@ -196,12 +196,12 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         name: "list of commands",
-        reason: "of Valkey's list, those that circlet has, in any order, and CLUSTER RING",
+        reason: "of Valkey's list, those that circlet has, in any order, and those of its own",
         allows: |case| is(case, "COMMAND", "LIST") && subset_of_known(case),
     },
     Difference {
         name: "description of commands",
-        reason: "only commands that circlet has are described, and only their subcommands, with CLUSTER RING; flags, categories \
+        reason: "only commands that circlet has are described, and only their subcommands, with those of its own; flags, categories \
                  and tips are sets, and remarks on keys are texts",
         allows: |case| name(case) == "COMMAND" && matches!(sub(case).as_str(), "" | "INFO") && documented_alike(case),
     },

@@ -21,7 +21,8 @@ const AGREED_SETTINGS: [&str; 8] = [
 ];
 
 /// Commands that Valkey does not have.
-const OWN_COMMANDS: [&str; 1] = ["cluster|ring"];
+const OWN_COMMANDS: [&str; 5] =
+    ["cluster|explain", "cluster|freshness", "cluster|plan", "cluster|ring", "cluster|verify"];
 
 /// A text that a reply holds.
 fn text(reply: &Reply) -> Option<String> {

@@ -6,7 +6,7 @@
 use ring::slot::Slot;
 
 use super::Violation;
-use crate::sim::{Model, World, Write};
+use crate::sim::World;
 
 /// Asked at the end of a run in which no entry was lost on purpose.
 pub fn what_nothing_removed_is_held(world: &World) -> Result<(), Violation> {
@@ -21,11 +21,15 @@ pub fn what_nothing_removed_is_held(world: &World) -> Result<(), Violation> {
 
 fn of_slot(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
     let model = world.nodes[node].copies.slots[slot.index()].entries();
-    for write in model.ghost.iter().map(|number| &world.writes[number]) {
-        let Some(key) = write.key.as_ref().filter(|_| write.puts && is_last_of_key(world, model, write)) else {
-            continue;
+    for (number, write) in model.ghost.iter().map(|number| (number, &world.writes[number])) {
+        let is_last = |key: &&Vec<u8>| {
+            model
+                .ghost
+                .iter()
+                .all(|other| other == number || !world.writes[other].touches(key) || write.past.contains(other))
         };
-        if model.entries.get(key) != Some(&write.dot) {
+        let gone = |key: &&Vec<u8>| model.entries.get(*key) != Some(&write.dot);
+        if let Some(key) = write.puts.iter().find(|key| gone(key) && is_last(key)) {
             return Err(Violation::new(
                 "what nothing removed is held",
                 format!("n{node} {slot:?} holds {:?} as {key:?} and not {:?}", model.entries.get(key), write.dot),
@@ -33,13 +37,4 @@ fn of_slot(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
         }
     }
     Ok(())
-}
-
-/// Whether this write had seen every other write of its key that the copy has incorporated.
-fn is_last_of_key(world: &World, model: &Model, write: &Write) -> bool {
-    model.ghost.iter().all(|number| {
-        let other = &world.writes[number];
-        let touches = other.key.is_none() || other.key == write.key;
-        other.dot == write.dot || !touches || write.past.contains(number)
-    })
 }

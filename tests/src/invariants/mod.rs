@@ -1,14 +1,19 @@
 //! What must hold, one property a file. The simulator asks after every step that could break it.
 
+mod apart;
+mod atomic;
 mod causality;
+mod clocks;
 mod content;
 mod convergence;
 mod coverage;
-
+mod durability;
 mod fold;
-mod loss;
+mod hand_over;
+mod origins;
 mod quorum;
 mod ready;
+mod release;
 mod resurrection;
 mod single_executor;
 
@@ -16,12 +21,17 @@ use std::fmt;
 
 use ring::slot::Slot;
 
+pub use apart::{acts_alone, alone_though_apart};
+pub use clocks::clock_is_right;
 pub use content::what_nothing_removed_is_held;
 pub use convergence::{convergence, nothing_missing, still};
-pub use loss::nothing_lost;
-pub use quorum::{everything_holds, quorum_available, quorum_holds, quorum_visible};
+pub use durability::{is_on_enough_copies, nothing_lost, survives};
+pub use hand_over::hand_over;
+pub use origins::{dots_rise, origin_is_new};
+pub use quorum::{everything_holds, quorum_available, quorum_visible};
 pub use ready::ready_is_honest;
-pub use single_executor::{sees_acknowledged, single_executor};
+pub use release::{forgets_what_was_granted, grants_what_it_has};
+pub use single_executor::{sees_what_was_executed, single_executor};
 
 use crate::sim::World;
 
@@ -57,5 +67,6 @@ pub fn of_copy(world: &World, node: usize, slot: Slot) -> Result<(), Violation> 
     coverage::held_is_covered(node, copy)?;
     coverage::covered_is_incorporated(world, node, copy)?;
     causality::causality(world, node, copy)?;
+    atomic::atomic(world, node, copy)?;
     resurrection::no_resurrection(world, node, copy)
 }

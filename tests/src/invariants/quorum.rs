@@ -1,6 +1,6 @@
 //! A write that was acknowledged by a quorum is where the quorum says, and is seen by who acts next.
 
-use ring::slot::Slot;
+use ring::{id::Peer, slot::Slot};
 
 use super::Violation;
 use crate::sim::World;
@@ -13,34 +13,15 @@ pub fn quorum_available(world: &World, node: usize, slot: Slot, counting: usize)
     Err(Violation::new("quorum available", format!("n{node} acts for {slot:?} and counts on {counting} copies")))
 }
 
-/// At the moment of the acknowledgement that many copies have the write, as long as none crashed.
-pub fn quorum_holds(world: &World, number: usize) -> Result<(), Violation> {
-    let write = &world.writes[number];
-    if world.counts.crashes > 0 {
-        return Ok(());
-    }
-    let has = |node: &&crate::sim::SimNode| {
-        let copy = &node.copies.slots[write.slot.index()];
-        copy.role().holds() && copy.entries().ghost.contains(number)
-    };
-    let copies = world.nodes.iter().filter(has).count();
-    if copies >= write.quorum {
-        return Ok(());
-    }
-    Err(Violation::new(
-        "quorum holds",
-        format!("{:?} was acknowledged for {} copies, {copies} have it", write.dot, write.quorum),
-    ))
-}
-
-/// Who says that it has everything that somebody waited for has it, or has handed it on, as long as nothing crashed.
+/// Who says that it has everything that somebody waited for has it, unless it has another copy by now.
 pub fn everything_holds(world: &World, number: usize, node: usize) -> Result<(), Violation> {
     let wait = &world.waits[number];
     let copy = &world.nodes[node].copies.slots[wait.slot.index()];
-    if world.counts.crashes > 0 || !copy.role().is_ready() {
+    let is_same = wait.copies[node] == (world.nodes[node].boot, copy.origin());
+    if !is_same || !copy.role().is_ready() {
         return Ok(());
     }
-    match wait.past.iter().find(|&write| !copy.entries().ghost.contains(write)) {
+    match wait.past.beyond(&copy.entries().ghost) {
         None => Ok(()),
         Some(write) => Err(Violation::new(
             "quorum holds",
@@ -49,20 +30,23 @@ pub fn everything_holds(world: &World, number: usize, node: usize) -> Result<(),
     }
 }
 
-/// After at most one crash, with all survivors linked, whoever begins to act has every write acknowledged by two.
+/// Whoever begins to act, in session with everybody that runs, has every promised write of nodes that it was in session
+/// with ever since they executed it, or until they crashed.
 pub fn quorum_visible(world: &World, node: usize, slot: Slot) -> Result<(), Violation> {
-    if world.counts.crashes > 1 || world.counts.opened_empty > 0 || world.counts.breaks > 0 || !world.connected() {
+    let meets = |other: usize| other == node || !world.nodes[other].up || world.in_whole_session(node, other);
+    if !(0..world.nodes.len()).all(meets) {
         return Ok(());
     }
     let ghost = &world.nodes[node].copies.slots[slot.index()].entries().ghost;
-    let missing = world.writes.iter().enumerate().find(|(number, write)| {
-        write.slot == slot && write.acknowledged && write.quorum >= 2 && !ghost.contains(*number)
+    let missing = world.writes.iter().enumerate().find(|&(number, write)| {
+        let near = write.beside.contains(Peer(node as u8)) || write.by == (node, world.nodes[node].boot);
+        write.slot == slot && write.is_promised() && near && !ghost.contains(number)
     });
     match missing {
         None => Ok(()),
         Some((_, write)) => Err(Violation::new(
             "quorum visible",
-            format!("n{node} acts for {slot:?} without {:?}, which two copies acknowledged", write.dot),
+            format!("n{node} acts for {slot:?} without {:?}, which {} copies acknowledged", write.dot, write.quorum),
         )),
     }
 }

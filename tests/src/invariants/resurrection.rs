@@ -7,8 +7,8 @@ use crate::sim::{Model, World};
 
 pub(super) fn no_resurrection(world: &World, node: usize, copy: &Replica<Model>) -> Result<(), Violation> {
     for number in copy.entries().ghost.iter() {
-        for removed in &world.writes[number].removes {
-            if copy.entries().entries.values().any(|held| held == removed) {
+        for (key, removed) in &world.writes[number].removes {
+            if copy.entries().entries.get(key) == Some(removed) {
                 return Err(Violation::new(
                     "no resurrection",
                     format!(

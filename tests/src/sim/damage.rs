@@ -1,11 +1,16 @@
 //! What the world does to nodes and links.
 
-use ring::{control::Input, id::Peer, replica::Role};
+use ring::{
+    control::Input,
+    id::{Peer, PeerSet},
+    replica::Role,
+    slot::Slot,
+};
 
 use super::{
     network::{Packet, STREAMS, Stream},
     node::{Session, SimNode, Standing},
-    world::{World, note},
+    world::{Planned, World, note},
 };
 
 impl World {
@@ -18,8 +23,9 @@ impl World {
         }
     }
 
-    fn break_link(&mut self, a: usize, b: usize) {
+    pub(super) fn break_link(&mut self, a: usize, b: usize) {
         note!(self, "link n{a} n{b} breaks");
+        self.observe_break(a, b);
         self.network.set_up(a, b, false);
         for (from, to) in [(a, b), (b, a)] {
             let late = self.random.usize(0..4);
@@ -41,10 +47,15 @@ impl World {
         }
     }
 
-    pub(super) fn heal_what_is_due(&mut self) {
-        while let Some(due) = self.healing.iter().position(|&(step, ..)| step <= self.step) {
-            let (_, a, b) = self.healing.swap_remove(due);
-            self.heal(a, b);
+    pub(super) fn do_what_is_due(&mut self) {
+        while let Some(due) = self.plan.iter().position(|&(step, ..)| step <= self.step) {
+            let (_, a, b, planned) = self.plan.swap_remove(due);
+            match planned {
+                Planned::Heal => self.heal(a, b),
+                Planned::Break if self.network.is_up(a, b) => self.break_link(a, b),
+                Planned::EndOneWay if self.network.is_up(a, b) => self.end_one_way(a, b),
+                Planned::Break | Planned::EndOneWay => {}
+            }
         }
     }
 
@@ -104,6 +115,21 @@ impl World {
         self.adopt_targets(heir);
     }
 
+    /// Who acts for some slot finds a copy of it to be spoilt: that of a peer, or its own.
+    pub(super) fn doubt(&mut self) {
+        let slot = Slot::new(self.random.u16(0..self.slots)).expect("the ring has this slot");
+        let acts = |&at: &usize| self.decides(at) && self.nodes[at].acts(slot);
+        let acting: Vec<usize> = (0..self.nodes.len()).filter(acts).collect();
+        let Some(at) = self.random.choice(acting) else { return };
+        let others: Vec<Peer> = self.nodes[at].copies.slots[slot.index()].counting().iter().collect();
+        let Some(other) = self.random.choice(others) else { return };
+        let here = self.random.bool();
+        note!(self, "n{at} finds {slot:?} spoilt {}", if here { "here".to_owned() } else { format!("at {other:?}") });
+        self.counts.doubts += 1;
+        let copies = if here { PeerSet::EMPTY } else { [other].into_iter().collect() };
+        self.drive(at, |control, copy| control.handle(Input::Spoilt { slot, copies, here }, copy));
+    }
+
     /// A process ends. Effects that it has sent may still arrive, until the receiver sees that the session is over.
     pub(super) fn stop(&mut self, at: usize) {
         for other in 0..self.nodes.len() {
@@ -114,6 +140,7 @@ impl World {
                 self.nodes[other].sessions[at].broken = true;
             }
         }
+        self.observe_end(at);
         self.roles[at].fill(Role::Absent);
         let node = &self.nodes[at];
         let mut blank = self.blank(at, node.id, node.boot + 1, self.nodes.len());
@@ -142,7 +169,8 @@ impl World {
         if !self.runs(at) {
             return;
         }
-        let until = self.step + self.random.usize(10..80);
+        let longest = if self.faults.long_pauses { 80 << self.random.u32(0..4) } else { 80 };
+        let until = self.step + self.random.usize(10..longest);
         self.counts.pauses += 1;
         if self.random.bool() {
             note!(self, "the machine of n{at} hears nothing until {until}");
@@ -157,7 +185,7 @@ impl World {
         for other in 0..self.nodes.len() {
             if other != at && self.network.is_up(at, other) && self.random.u8(0..3) > 0 {
                 self.break_link(at, other);
-                self.healing.push((until, at, other));
+                self.plan.push((until, at, other, Planned::Heal));
             }
         }
     }
@@ -217,6 +245,7 @@ impl World {
             let was_open = session.open;
             *session = Session { name: session.name, ..Session::default() };
             if was_open {
+                self.mark_clean(at, other);
                 self.drive(at, |control, copies| control.handle(Input::SessionDown { peer }, copies));
             }
             // The receiving ends of its streams learn of it last.
@@ -226,6 +255,7 @@ impl World {
                         self.deliver(other, at, packet);
                     }
                 }
+                self.network.lose_control(other, at);
             }
         } else if gone && self.nodes[at].forgotten.insert(peer) {
             self.drive(at, |control, copies| control.handle(Input::Forgotten { peer }, copies));

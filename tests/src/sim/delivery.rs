@@ -1,5 +1,7 @@
 //! What nodes do: they look around, let their machine work, and take in what arrives.
 
+use std::rc::Rc;
+
 use ring::{
     control::{Control, Input, Output},
     id::Peer,
@@ -8,6 +10,7 @@ use ring::{
 };
 
 use super::{
+    aims::{self, Moment},
     mutation::Mutation,
     network::{Packet, Stream},
     node::{Asked, Copies, Session},
@@ -30,6 +33,7 @@ impl World {
             .targets
             .get(node.targets)
             .is_some_and(|targets| targets.iter().flatten().all(|&owner| owner == at || node.sessions[owner].open));
+        self.retire_origins(at);
         self.drive(at, |control, copies| {
             control.handle(Input::MayOpen(may_open), copies);
             control.tick(copies);
@@ -70,15 +74,23 @@ impl World {
 
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
-            Output::Send { to, message } => self.send(at, to.index(), Stream::Control, Packet::Control(message)),
+            Output::Send { to, message } => {
+                self.observe_message(at, to, &message);
+                self.send(at, to.index(), Stream::Control, Packet::Control(message));
+            }
             Output::Fetch { fetch, slot, from, origin, urgency } => {
                 self.counts.fetches += 1;
                 self.send(at, from.index(), Stream::of(urgency), Packet::Fetch { fetch, slot, origin, urgency });
             }
             Output::Mark { slot, to, id } => self.send(at, to.index(), Stream::Lane, Packet::Mark { slot, id }),
             Output::CompareRecord { slot, to } => {
-                let digest = self.nodes[at].copies.slots[slot.index()].digest();
-                self.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest });
+                if self.leaves_out_compare(at, slot, to) {
+                    return;
+                }
+                let copy = &self.nodes[at].copies.slots[slot.index()];
+                let of = Rc::new((copy.seen().clone(), copy.entries().entries.clone()));
+                let digest = copy.digest();
+                self.send(at, to.index(), Stream::Lane, Packet::Compare { slot, digest, of });
             }
             Output::Publish { slot, ready } => {
                 let set = &mut self.nodes[at].ready;
@@ -89,17 +101,32 @@ impl World {
                 };
             }
             Output::Route { slot, to } => self.nodes[at].route[slot.index()] = to,
+            Output::SayReach { nodes } => {
+                for to in 0..self.nodes.len() {
+                    if self.nodes[at].sessions[to].open {
+                        self.send(at, to, Stream::Control, Packet::Reach { nodes: nodes.clone() });
+                    }
+                }
+            }
         }
     }
 
     fn observe_roles(&mut self, at: usize) {
         for slot in self.every_slot() {
             let role = self.nodes[at].copies.slots[slot.index()].role();
-            let before = std::mem::replace(&mut self.roles[at][slot.index()], role);
+            let before = self.roles[at][slot.index()];
+            if before.is_ready() && !role.is_ready() {
+                self.renew_promises(slot);
+            }
+            self.roles[at][slot.index()] = role;
+            self.observe_copy(at, slot, before);
             if before == role {
                 continue;
             }
             note!(self, "n{at} {slot:?}: {before:?} -> {role:?}");
+            if before == Role::Acting || role == Role::Acting {
+                self.observer.last_hand_over[slot.index()] = self.step;
+            }
             self.counts.opened_empty += usize::from(before == Role::Absent && role.is_ready());
             if role == Role::Pulling {
                 self.pulls_since[at][slot.index()] = self.step;
@@ -109,6 +136,10 @@ impl World {
             }
             if role == Role::Acting {
                 self.check(|world| invariants::single_executor(world, at, slot));
+                if self.is_apart {
+                    self.check(|world| invariants::acts_alone(world, at, slot));
+                }
+                self.check(|world| invariants::hand_over(world, at, slot));
                 self.counts.splits += usize::from(self.nodes.iter().filter(|node| node.acts(slot)).count() > 1);
                 self.check(|world| invariants::quorum_visible(world, at, slot));
             }
@@ -134,8 +165,10 @@ impl World {
                 continue;
             }
             let packet = self.network.take(pick);
-            if self.nodes[to].up {
+            let kind = aims::kind(&packet);
+            if self.nodes[to].up && !self.aimed_at((from, to), kind, Moment::Arrives) {
                 self.deliver(from, to, packet);
+                self.aimed_after((from, to), kind);
             }
             return;
         }
@@ -159,6 +192,9 @@ impl World {
                 let id = self.nodes[from].id;
                 self.drive(to, |control, copies| control.handle(Input::Ready { peer, id, ready }, copies));
             }
+            Packet::Reach { nodes } => {
+                self.drive(to, |control, copies| control.handle(Input::Reach { peer, nodes }, copies));
+            }
             Packet::Control(message) => {
                 self.drive(to, |control, copies| control.handle(Input::Message { from: peer, message }, copies));
             }
@@ -177,7 +213,8 @@ impl World {
 
     /// Puts something on its way in a session. What is said in one that is over, unnoticed, does not arrive in the next.
     pub(super) fn send(&mut self, from: usize, to: usize, stream: Stream, packet: Packet) {
-        if !self.nodes[from].sessions[to].broken {
+        let is_lost = self.nodes[from].sessions[to].broken;
+        if !is_lost && !self.aimed_at((from, to), aims::kind(&packet), Moment::Sent) {
             self.network.send(from, to, stream, packet);
         }
     }
@@ -208,7 +245,7 @@ impl World {
                 write.acknowledged_by.insert(Peer(from as u8));
                 if write.acknowledged_by.len() + 1 >= write.quorum && !write.acknowledged {
                     write.acknowledged = true;
-                    self.check(|world| invariants::quorum_holds(world, number));
+                    self.check(|world| invariants::is_on_enough_copies(world, number));
                 }
             }
         }

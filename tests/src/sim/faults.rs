@@ -4,6 +4,11 @@
 use fastrand::Rng;
 use ring::replica::PARK_LIMIT_BYTES;
 
+use super::aims::Aim;
+
+/// How far clocks can be apart, in ms.
+pub(super) const MOST_SKEW_MS: u64 = 400;
+
 /// What can happen in one step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Action {
@@ -37,6 +42,20 @@ pub(super) enum Action {
     Lose,
     /// All holders of a slot crash, and it comes back to a node that acted for it before.
     Ruin,
+    /// Who acts finds a copy, or its own, not to be what its context says.
+    Doubt,
+    /// One direction of a link is cut.
+    OneWay,
+    /// A link breaks and heals several times in a row.
+    Flap,
+    /// A node joins and another one leaves, in one change.
+    Swap,
+    /// The clock of a node is set.
+    Jump,
+    /// A node removes what is past its deadline.
+    Expire,
+    /// Memory is short on a node.
+    Press,
 }
 
 /// What a run does beside commands.
@@ -64,6 +83,16 @@ pub struct Faults {
     pub park_limit_bytes: usize,
     /// How far clocks are apart, in ms.
     pub skew_ms: u64,
+    /// Before everything heals, everything does but the link between two nodes.
+    pub ends_apart: bool,
+    /// Some nodes stand still for much longer than others.
+    pub long_pauses: bool,
+    /// Some commands change several keys at once.
+    pub several: bool,
+    /// Some entries have a deadline.
+    pub deadlines: bool,
+    /// Links break with certain messages.
+    pub(super) aims: Vec<Aim>,
     weights: Vec<(Action, u32)>,
 }
 
@@ -87,7 +116,51 @@ impl Faults {
             compare_rounds: random.u8(0..4) > 0,
             park_limit_bytes: if random.u8(0..4) == 0 { random.usize(0..200) } else { PARK_LIMIT_BYTES },
             skew_ms: if random.bool() { 0 } else { random.u64(1..100) },
+            ends_apart: false,
+            long_pauses: false,
+            several: false,
+            deadlines: false,
+            aims: Vec::new(),
             weights,
+        }
+    }
+
+    /// Draws what was thought of later, apart from the rest, so that seeds keep their meaning where it does not happen.
+    pub(super) fn draw_later(&mut self, random: &mut Rng) {
+        if random.u8(0..6) == 0 {
+            self.weights.push((Action::Doubt, random.u32(2..30)));
+        }
+        self.ends_apart = random.u8(0..3) == 0;
+    }
+
+    /// The same for what was thought of later still. A third of the runs have none of it.
+    pub(super) fn draw_latest(&mut self, random: &mut Rng) {
+        if random.u8(0..3) == 0 {
+            return;
+        }
+        let mut some = || random.u8(0..3) == 0;
+        let actions = [
+            (Action::OneWay, 30),
+            (Action::Flap, 10),
+            (Action::Swap, 12),
+            (Action::Jump, 20),
+            (Action::Expire, 60),
+            (Action::Press, 40),
+        ];
+        let drawn: Vec<_> = actions.into_iter().filter(|_| some()).collect();
+        self.long_pauses = some();
+        self.several = some();
+        let skewed = some();
+        let aims = random.bool();
+        self.deadlines = drawn.iter().any(|&(action, _)| action == Action::Expire);
+        for (action, most) in drawn {
+            self.weights.push((action, random.u32(2..=most)));
+        }
+        if aims {
+            self.aims = (0..random.usize(2..13)).map(|_| Aim::draw(random)).collect();
+        }
+        if skewed {
+            self.skew_ms = random.u64(100..=MOST_SKEW_MS);
         }
     }
 

@@ -40,6 +40,7 @@ impl World {
             }
         }
         note!(self, "targets {next:?}");
+        self.renew_all_promises();
         self.targets.push(next);
     }
 
@@ -80,12 +81,32 @@ impl World {
         if waiting.is_empty() {
             return;
         }
-        for &at in &waiting {
-            self.counts.joins += 1;
-            self.nodes[at].standing = Standing::Member;
-            self.restart(at);
-        }
+        waiting.into_iter().for_each(|at| self.begin(at));
         self.move_slots();
+    }
+
+    fn begin(&mut self, at: usize) {
+        self.counts.joins += 1;
+        self.nodes[at].standing = Standing::Member;
+        self.joined.push(at);
+        self.restart(at);
+    }
+
+    /// In one change a node joins and another one leaves, often one that has joined just before and may not have what it
+    /// came for.
+    pub(super) fn swap(&mut self) {
+        let members = self.standing(Standing::Member);
+        let comes = self.standing(Standing::Waiting).first().copied();
+        if members.len() + usize::from(comes.is_some()) <= self.faults.replicas {
+            return;
+        }
+        let last = self.joined.last().copied().filter(|last| members.contains(last));
+        let leaves = last.filter(|_| self.random.bool()).or_else(|| self.random.choice(members));
+        self.counts.swaps += 1;
+        comes.into_iter().for_each(|at| self.begin(at));
+        self.send_off(leaves.into_iter().collect());
+        let first = self.random.usize(0..self.nodes.len());
+        self.adopt_targets(first);
     }
 
     /// One or two nodes are told to leave: no slot is placed on them from now on.
@@ -93,6 +114,10 @@ impl World {
         let members = self.standing(Standing::Member);
         let wanted = self.random.usize(1..3).min(members.len().saturating_sub(self.faults.replicas));
         let leavers = self.random.choose_multiple(members, wanted);
+        self.send_off(leavers);
+    }
+
+    fn send_off(&mut self, leavers: Vec<usize>) {
         if leavers.is_empty() {
             return;
         }

@@ -33,9 +33,31 @@ impl Ghost {
         self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine |= theirs);
     }
 
+    /// All writes that there can be.
+    pub(super) fn all() -> Ghost {
+        Ghost([u64::MAX; MOST_WRITES / 64])
+    }
+
+    /// Removes all that another set does not have.
+    pub(super) fn intersect(&mut self, other: &Ghost) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine &= theirs);
+    }
+
+    /// One that is in this set and not in the other.
+    pub fn beyond(&self, other: &Ghost) -> Option<usize> {
+        self.iter().find(|&write| !other.contains(write))
+    }
+
     /// The writes, by number.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..MOST_WRITES).filter(|&write| self.contains(write))
+        self.0.iter().zip((0..).step_by(64)).flat_map(|(&bits, first)| {
+            let mut left = bits;
+            std::iter::from_fn(move || {
+                let next = (left != 0).then(|| first + left.trailing_zeros() as usize);
+                left &= left.wrapping_sub(1);
+                next
+            })
+        })
     }
 }
 

@@ -18,6 +18,18 @@ pub enum Mutation {
     SnapshotInTwoSteps,
     /// The target that a view puts first executes, without acquiring.
     RoleByView,
+    /// Slots are compared when a session begins, and in rounds, only if they changed since the former one ended.
+    CompareDirtyOnly,
+    /// A copy whose node is short of memory drops single entries and keeps its context.
+    Thin,
+    /// A copy drops what is past its deadline by itself.
+    CopiesExpire,
+    /// An origin that writes no more is taken for known everywhere when all copies in reach have the same of it.
+    OriginsRetired,
+    /// Each operation of an effect travels by itself, and only the first arrives.
+    EffectsInParts,
+    /// Two copies count as equal if their contexts are.
+    FoldNotCompared,
 }
 
 impl Mutation {
@@ -56,6 +68,16 @@ impl Mutation {
             ("an attempt given up forgets its fetches", control(|m| m.given_up_attempt_forgets_fetches = true)),
             ("who stops acting says nothing", control(|m| m.stops_without_a_word = true)),
             ("release without asking who acts", control(|m| m.releases_without_who_acts = true)),
+            ("nobody is vouched for", control(|m| m.vouches_for_nobody = true)),
+            ("acquire without enquiry", control(|m| m.acquires_without_enquiry = true)),
+            ("two that act apart are let alone", control(|m| m.lets_two_act_apart = true)),
+            ("mend without asking", control(|m| m.mends_without_asking = true)),
+            ("compare on dirty slots only", Mutation::CompareDirtyOnly),
+            ("thin", Mutation::Thin),
+            ("copies expire by themselves", Mutation::CopiesExpire),
+            ("global retirement of origins", Mutation::OriginsRetired),
+            ("effects in parts", Mutation::EffectsInParts),
+            ("fold not compared", Mutation::FoldNotCompared),
         ]
     }
 }

@@ -45,6 +45,9 @@ impl Stream {
 /// A snapshot as it travels.
 pub(super) type Snapshot = (SlotContext, (std::collections::BTreeMap<Vec<u8>, Dot>, Ghost));
 
+/// What a digest was the digest of: an observer knows.
+pub(super) type Content = std::rc::Rc<(SlotContext, std::collections::BTreeMap<Vec<u8>, Dot>)>;
+
 /// What travels.
 #[derive(Clone, Debug)]
 pub(super) enum Packet {
@@ -52,6 +55,8 @@ pub(super) enum Packet {
     Hello { id: NodeId, ready: SlotSet },
     /// What the sender is ready for now.
     Ready { ready: SlotSet },
+    /// Whom the sender is in session with.
+    Reach { nodes: Vec<NodeId> },
     /// A message of the control machine.
     Control(Message),
     /// An effect at this position of the lane.
@@ -61,7 +66,7 @@ pub(super) enum Packet {
     /// A place in the lane, for an attempt to act.
     Mark { slot: Slot, id: u64 },
     /// A digest at its place in the lane.
-    Compare { slot: Slot, digest: Digest },
+    Compare { slot: Slot, digest: Digest, of: Content },
     /// Everything up to this position is taken in; these slots do not count.
     Ack { position: (u64, u64), not_counting: Vec<Slot> },
     /// "Send me a snapshot."
@@ -113,10 +118,40 @@ impl Network {
     /// what is received already is taken in.
     pub(super) fn lose(&mut self, from: usize, to: usize, keep: usize) {
         for stream in STREAMS {
-            let queue = self.index(from, to, stream);
-            self.queues[queue].truncate(if stream == Stream::Control { 0 } else { keep });
-            self.mark(queue);
+            self.keep(from, to, stream, if stream == Stream::Control { 0 } else { keep });
         }
+    }
+
+    /// Loses what one node has said to another and the other has not heard.
+    pub(super) fn lose_control(&mut self, from: usize, to: usize) {
+        self.keep(from, to, Stream::Control, 0);
+    }
+
+    /// Loses all but the first `keep` packets of a stream.
+    pub(super) fn keep(&mut self, from: usize, to: usize, stream: Stream, keep: usize) {
+        let queue = self.index(from, to, stream);
+        self.queues[queue].truncate(keep);
+        self.mark(queue);
+    }
+
+    /// Takes the first packets of a stream out of a link that is about to break.
+    pub(super) fn take_first(&mut self, from: usize, to: usize, stream: Stream, many: usize) -> Vec<Packet> {
+        let queue = self.index(from, to, stream);
+        let taken = self.queues[queue].drain(..many).collect();
+        self.mark(queue);
+        taken
+    }
+
+    /// Puts packets first that were on their way when the link broke.
+    pub(super) fn put_first(&mut self, from: usize, to: usize, stream: Stream, packets: Vec<Packet>) {
+        let queue = self.index(from, to, stream);
+        packets.into_iter().rev().for_each(|packet| self.queues[queue].push_front(packet));
+        self.mark(queue);
+    }
+
+    /// How many packets of a stream are on their way.
+    pub(super) fn len(&self, from: usize, to: usize, stream: Stream) -> usize {
+        self.queues[self.index(from, to, stream)].len()
     }
 
     /// Puts a packet on its way.

@@ -6,7 +6,7 @@ use ring::{
     control::{Control, Slots},
     hlc::HlcClock,
     id::{NodeId, Peer, PeerSet},
-    replica::{Replica, Role},
+    replica::{Digest, Replica, Role},
     slot::Slot,
     slot_set::SlotSet,
 };
@@ -42,6 +42,8 @@ pub struct SimNode {
     pub executed: Vec<bool>,
     /// Which nodes it knows to be no members any more.
     pub forgotten: PeerSet,
+    /// What it had of each slot, by peer, when it last knew that the peer had it too: for a mutation.
+    pub(super) clean: Vec<Vec<Option<Digest>>>,
     /// Its half of each session.
     pub sessions: Vec<Session>,
     /// What its machine has not heard yet.
@@ -107,6 +109,8 @@ pub struct Copies {
     pub clock: HlcClock,
     /// What is taken in while the machine works.
     pub(super) meanwhile: Meanwhile,
+    /// A mutation: digests are equal if the contexts are.
+    pub(super) folds_ignored: bool,
 }
 
 impl Copies {
@@ -117,7 +121,12 @@ impl Copies {
             let model = Model::new(number, writes.clone());
             Replica::absent(slot, model).with_park_limit(park_limit).with_mutations(mutations)
         };
-        Copies { slots: (0..slots).map(copy).collect(), clock: HlcClock::default(), meanwhile: Meanwhile::default() }
+        Copies {
+            slots: (0..slots).map(copy).collect(),
+            clock: HlcClock::default(),
+            meanwhile: Meanwhile::default(),
+            folds_ignored: false,
+        }
     }
 }
 

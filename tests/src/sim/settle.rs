@@ -1,5 +1,7 @@
 //! The end of a run: everything heals and must become as it should be, and then be still.
 
+use ring::{control::Input, id::Peer};
+
 use super::{
     node::Standing,
     world::{World, note},
@@ -11,6 +13,12 @@ const MOST_ROUNDS: usize = 60;
 
 /// In every so many rounds copies are compared.
 const COMPARE_EVERY: usize = 4;
+
+/// So many rounds they stay apart after that.
+const APART_ROUNDS: usize = 6;
+
+/// The same where two nodes do not reach each other.
+const MOST_APART_ROUNDS: usize = 40;
 
 /// So many packets arrive in one round at most.
 const MOST_PACKETS: usize = 3000;
@@ -24,16 +32,10 @@ impl World {
         }
         note!(self, "--- quiet");
         self.quiet = true;
-        for a in 0..self.nodes.len() {
-            for b in 0..a {
-                self.heal(a, b);
-            }
+        if self.faults.ends_apart {
+            self.settle_apart();
         }
-        for at in 0..self.nodes.len() {
-            if !self.nodes[at].up {
-                self.come_back(at);
-            }
-        }
+        self.heal_all(None);
         // The last words of a node that died are found by the rounds of compare only; everything else must come about
         // without them.
         if self.counts.crashes == 0 {
@@ -43,6 +45,66 @@ impl World {
         self.check(invariants::nothing_lost);
         self.check(invariants::what_nothing_removed_is_held);
         self.be_still();
+    }
+
+    /// Everything heals but the link between two nodes that hold slots. Whoever acts then acts alone, and is found by all.
+    fn settle_apart(&mut self) {
+        let seed = self.random.u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let slot = random.usize(0..self.slots.into());
+        let Some(&[a, b, ..]) = self.targets.last().map(|targets| &targets[slot][..]) else { return };
+        let is_member = |at: usize| self.nodes[at].standing == Standing::Member;
+        if (0..self.nodes.len()).filter(|&at| is_member(at)).count() < 3 {
+            return;
+        }
+        note!(self, "--- quiet, but n{a} and n{b} do not reach each other");
+        self.heal_all(Some((a, b)));
+        if self.network.is_up(a, b) {
+            self.break_link(a, b);
+        }
+        for round in 0..MOST_APART_ROUNDS {
+            self.compares = round % COMPARE_EVERY == 0;
+            self.quiet_round();
+            self.gossip(a, b);
+            self.gossip(b, a);
+            if self.violation.is_some() || (round > 4 && invariants::alone_though_apart(self).is_ok()) {
+                break;
+            }
+        }
+        self.check(invariants::alone_though_apart);
+        // The other one is to act from now on, and cannot ask.
+        let mut next = self.targets.last().cloned().expect("a run begins with targets");
+        next[slot].swap(0, 1);
+        self.targets.push(next);
+        self.is_apart = self.violation.is_none();
+        for _ in 0..APART_ROUNDS {
+            self.quiet_round();
+            self.gossip(a, b);
+            self.gossip(b, a);
+        }
+        self.is_apart = false;
+        self.check(invariants::alone_though_apart);
+    }
+
+    /// What a node is ready for gets round by way of others.
+    fn gossip(&mut self, from: usize, to: usize) {
+        let (peer, id, ready) = (Peer(from as u8), self.nodes[from].id, self.nodes[from].ready.clone());
+        self.drive(to, |control, copies| control.handle(Input::Ready { peer, id, ready }, copies));
+    }
+
+    fn heal_all(&mut self, but: Option<(usize, usize)>) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                if but != Some((a, b)) && but != Some((b, a)) {
+                    self.heal(a, b);
+                }
+            }
+        }
+        for at in 0..self.nodes.len() {
+            if !self.nodes[at].up {
+                self.come_back(at);
+            }
+        }
     }
 
     fn settle_until(&mut self, goal: fn(&World) -> Result<(), Violation>, compares: bool) {

@@ -40,6 +40,8 @@ struct TakenIn {
     position: Option<(u64, u64)>,
     counts: bool,
     report: Option<Input>,
+    /// It was said to be equal and is not.
+    unequal: Option<String>,
 }
 
 impl Copies {
@@ -66,6 +68,7 @@ impl Copies {
 
     fn take_in(&mut self, from: usize, packet: Packet) -> Option<TakenIn> {
         let peer = Peer(from as u8);
+        let mut unequal = None;
         let (stream, slot, position, report) = match packet {
             Packet::Effect { session, position, bytes } => {
                 let effect = EffectRef::decode(&bytes).expect("effects of the simulator are well-formed");
@@ -79,9 +82,14 @@ impl Copies {
                 (Stream::Lane, slot, Some((session, position)), lacks.then_some(Input::Gap { slot }))
             }
             Packet::Mark { slot, id } => (Stream::Lane, slot, None, Some(Input::Marked { slot, from: peer, id })),
-            Packet::Compare { slot, digest } => {
+            Packet::Compare { slot, digest, of } => {
                 let copy = &self.slots[slot.index()];
-                let differs = copy.role().holds() && copy.digest() != digest;
+                let equal = copy.digest() == digest || self.folds_ignored && copy.digest().seen == digest.seen;
+                let differs = copy.role().holds() && !equal;
+                let (seen, entries) = &*of;
+                let is_equal = copy.seen() == seen && copy.entries().entries == *entries;
+                unequal = (copy.role().holds() && equal && !is_equal)
+                    .then(|| format!("{of:?} of n{from} is not {:?} {:?}", copy.seen(), copy.entries().entries));
                 (Stream::Lane, slot, None, differs.then_some(Input::Differs { slot, from: peer }))
             }
             Packet::Snapshot { fetch, slot, origin, urgency, content } => {
@@ -93,7 +101,7 @@ impl Copies {
             _ => return None,
         };
         let counts = self.slots[slot.index()].counts();
-        Some(TakenIn { from, stream, slot, position, counts, report })
+        Some(TakenIn { from, stream, slot, position, counts, report, unequal })
     }
 }
 
@@ -142,7 +150,8 @@ impl World {
     }
 
     fn follow_up(&mut self, at: usize, taken_in: Option<TakenIn>) {
-        let Some(TakenIn { from, stream, slot, position, counts, report }) = taken_in else { return };
+        let Some(TakenIn { from, stream, slot, position, counts, report, unequal }) = taken_in else { return };
+        self.check_equal(at, slot, unequal);
         if let Some(report) = report {
             note!(self, "n{at} will hear {report:?}");
             self.report(at, from, stream, report);

@@ -1,23 +1,26 @@
 //! The world of one run: nodes, links, clients and damage, all from one seed.
 
-use std::{cell::RefCell, fmt, ops::AddAssign, rc::Rc};
+use std::{cell::RefCell, fmt, rc::Rc};
 
 use fastrand::Rng;
 use ring::{
     control::Control,
     dot::Dot,
-    id::{NodeId, Peer, PeerSet},
+    effect::Cause,
+    id::{NodeId, Origin, Peer, PeerSet},
     replica::{self, Role},
     slot::Slot,
     slot_set::SlotSet,
 };
 
 use super::{
+    counts::Counts,
     faults::{Action, Faults},
     model::{Ghost, Writes},
     mutation::Mutation,
     network::Network,
     node::{Copies, Session, SimNode, Standing},
+    observer::Observer,
 };
 use crate::invariants::{self, Violation};
 
@@ -28,12 +31,18 @@ pub struct Write {
     pub slot: Slot,
     /// Its version.
     pub dot: Dot,
-    /// The key, unless it is all of them.
-    pub key: Option<Vec<u8>>,
-    /// Whether it leaves a version of its own.
-    pub puts: bool,
+    /// Who executed it: the node, and which boot of it.
+    pub by: (usize, u32),
+    /// The nodes that have been in session with that one ever since, as long as it ran.
+    pub beside: PeerSet,
+    /// The keys that it named, unless it is all of them.
+    pub names: Option<Vec<Vec<u8>>>,
+    /// The keys of which it leaves a version of its own.
+    pub puts: Vec<Vec<u8>>,
+    /// When what it put ends, by the clocks of the simulation; 0 is never.
+    pub deadline: u64,
     /// The versions that it removed or replaced.
-    pub removes: Vec<Dot>,
+    pub removes: Vec<(Vec<u8>, Dot)>,
     /// What its executor had incorporated.
     pub past: Ghost,
     /// How many copies it asked for.
@@ -44,6 +53,30 @@ pub struct Write {
     pub acknowledged_by: PeerSet,
     /// Whether its client was told so.
     pub acknowledged: bool,
+    /// How many copies of it went with a crash, or were spoilt, since all targets last held it.
+    pub deaths: usize,
+    /// So many went at some time that nothing is promised any more.
+    pub excused: bool,
+    /// The last copy of it went with a crash.
+    pub gone: bool,
+}
+
+impl Write {
+    /// The promise about it begins anew.
+    pub(super) fn renew(&mut self) {
+        self.deaths = 0;
+        self.excused = false;
+    }
+
+    /// Whether it is to survive whatever has happened so far.
+    pub fn is_promised(&self) -> bool {
+        self.acknowledged && !self.excused
+    }
+
+    /// Whether it changed this key, or perhaps did.
+    pub fn touches(&self, key: &[u8]) -> bool {
+        self.names.as_ref().is_none_or(|names| names.iter().any(|name| name == key))
+    }
 }
 
 /// Somebody waited until other copies have everything that the acting one has.
@@ -53,66 +86,8 @@ pub struct Wait {
     pub slot: Slot,
     /// What the acting node had incorporated.
     pub past: Ghost,
-}
-
-/// How often what happened.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counts {
-    /// Writes executed.
-    pub writes: usize,
-    /// Nodes that crashed.
-    pub crashes: usize,
-    /// Links that broke.
-    pub breaks: usize,
-    /// How often a node began to act beside another one.
-    pub splits: usize,
-    /// Nodes and streams that stood still.
-    pub pauses: usize,
-    /// Nodes that joined late.
-    pub joins: usize,
-    /// Nodes that left.
-    pub leaves: usize,
-    /// Entries that a copy lost.
-    pub lost: usize,
-    /// Slots that were opened empty after the start.
-    pub opened_empty: usize,
-    /// Snapshots asked for.
-    pub fetches: usize,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Counts) {
-        self.writes += other.writes;
-        self.crashes += other.crashes;
-        self.breaks += other.breaks;
-        self.splits += other.splits;
-        self.pauses += other.pauses;
-        self.joins += other.joins;
-        self.leaves += other.leaves;
-        self.lost += other.lost;
-        self.opened_empty += other.opened_empty;
-        self.fetches += other.fetches;
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} writes, {} crashes, {} broken links, {} splits, {} pauses, {} joins, {} leaves, {} lost entries, {} slots lost and \
-             opened empty, {} snapshots",
-            self.writes,
-            self.crashes,
-            self.breaks,
-            self.splits,
-            self.pauses,
-            self.joins,
-            self.leaves,
-            self.lost,
-            self.opened_empty,
-            self.fetches
-        )
-    }
+    /// Which copy each node had then: its boot and its tenure.
+    pub copies: Vec<(u32, Origin)>,
 }
 
 /// How a run ended.
@@ -129,6 +104,11 @@ pub struct Run {
     /// What happened line by line, if it was asked for.
     pub trace: Vec<String>,
 }
+
+/// What seeds are mixed with where something is drawn that was thought of later, so that what was there before stays
+/// as it was. The second is chosen so that seeds which once showed a violation draw nothing new.
+const LATER: u64 = 0x6C61_7465;
+const LATEST: u64 = 0x6C61_7465_0000_1026;
 
 /// A cluster with everything around it.
 pub struct World {
@@ -152,8 +132,14 @@ pub struct World {
     pub(super) paused: Vec<usize>,
     /// Until which step the machine of each node hears nothing, while its copies take in and execute.
     pub(super) deaf: Vec<usize>,
-    /// Links that heal by themselves: when, and between whom.
-    pub(super) healing: Vec<(usize, usize, usize)>,
+    /// What will happen to links: when, between whom, and what.
+    pub(super) plan: Vec<(usize, usize, usize, Planned)>,
+    /// The nodes that joined, the last one last.
+    pub(super) joined: Vec<usize>,
+    /// A mutation: origins of which everybody in reach had the same, up to when.
+    pub(super) retired: Vec<(Slot, Dot)>,
+    /// What an observer above the cluster remembers.
+    pub observer: Observer,
     pub(super) roles: Vec<Vec<Role>>,
     /// In which step each copy was last opened to be pulled.
     pub(super) pulls_since: Vec<Vec<usize>>,
@@ -163,11 +149,24 @@ pub struct World {
     pub(super) quiet: bool,
     /// At the end: whether whoever looks around compares as well.
     pub(super) compares: bool,
+    /// Everything has settled but that two nodes do not reach each other.
+    pub(super) is_apart: bool,
     pub(super) mutation: Option<Mutation>,
     pub(super) violation: Option<Violation>,
     pub(super) trace: Option<Vec<String>>,
     seed: u64,
     fingerprint: u64,
+}
+
+/// What happens to a link later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Planned {
+    /// It heals.
+    Heal,
+    /// It breaks.
+    Break,
+    /// Nothing has come from the first to the second for so long that they are in session no more.
+    EndOneWay,
 }
 
 /// Notes a line of the trace, if there is one.
@@ -200,9 +199,12 @@ impl World {
 
     fn new(seed: u64, mutation: Option<Mutation>, trace: bool) -> World {
         let mut random = Rng::with_seed(seed);
-        let faults = Faults::draw(&mut random);
+        let mut faults = Faults::draw(&mut random);
+        faults.draw_later(&mut Rng::with_seed(seed ^ LATER));
+        faults.draw_latest(&mut Rng::with_seed(seed ^ LATEST));
         let nodes = random.usize(3..7);
-        let late = if faults.has(Action::Join) { random.usize(0..=nodes - faults.replicas) } else { 0 };
+        let joins = faults.has(Action::Join) || faults.has(Action::Swap);
+        let late = if joins { random.usize(0..=nodes - faults.replicas) } else { 0 };
         let slots = random.u16(1..4);
         let skews_ms = (0..nodes).map(|_| random.u64(0..=faults.skew_ms)).collect();
         let numbers: Writes = Rc::new(RefCell::default());
@@ -218,7 +220,10 @@ impl World {
             numbers,
             paused: vec![0; nodes],
             deaf: vec![0; nodes],
-            healing: Vec::new(),
+            plan: Vec::new(),
+            joined: Vec::new(),
+            retired: Vec::new(),
+            observer: Observer::new(nodes, slots.into()),
             roles: vec![vec![Role::Absent; slots.into()]; nodes],
             pulls_since: vec![vec![0; slots.into()]; nodes],
             skews_ms,
@@ -226,6 +231,7 @@ impl World {
             step: 0,
             quiet: false,
             compares: false,
+            is_apart: false,
             mutation,
             violation: None,
             trace: trace.then(Vec::new),
@@ -253,18 +259,21 @@ impl World {
             Some(Mutation::Copy(mutations)) => copy_mutations = mutations,
             _ => {}
         }
+        let mut copies = Copies::new(self.slots, &self.numbers, self.faults.park_limit_bytes, copy_mutations);
+        copies.folds_ignored = self.mutation == Some(Mutation::FoldNotCompared);
         SimNode {
             standing: Standing::Member,
             up: true,
             boot,
             id,
             control,
-            copies: Copies::new(self.slots, &self.numbers, self.faults.park_limit_bytes, copy_mutations),
+            copies,
             ready: SlotSet::new(self.slots.into()),
             route: vec![None; self.slots.into()],
             targets: usize::MAX,
             executed: vec![false; self.slots.into()],
             forgotten: PeerSet::EMPTY,
+            clean: vec![vec![None; self.slots.into()]; nodes],
             sessions: vec![Session::default(); nodes],
             reports: Vec::new(),
         }
@@ -286,7 +295,7 @@ impl World {
 
     fn step(&mut self) {
         self.step += 1;
-        self.heal_what_is_due();
+        self.do_what_is_due();
         match self.faults.action(&mut self.random) {
             Action::Command => self.command(),
             Action::Tick => {
@@ -306,6 +315,13 @@ impl World {
             Action::Leave => self.leave(),
             Action::Lose => self.lose_entry(),
             Action::Ruin => self.ruin_slot(),
+            Action::Doubt => self.doubt(),
+            Action::OneWay => self.cut_one_way(),
+            Action::Flap => self.flap(),
+            Action::Swap => self.swap(),
+            Action::Jump => self.jump(),
+            Action::Expire => self.reclaim(Cause::Expire),
+            Action::Press => self.reclaim(Cause::Evict),
         }
     }
 
@@ -335,16 +351,10 @@ impl World {
         (0..self.slots).filter_map(Slot::new)
     }
 
-    /// Whether no node crashed, no link broke, and no two that had not met yet acted at once: whatever happened was
-    /// planned.
+    /// Whether no node crashed, no link broke, no copy was spoilt, and no two that had not met yet acted at once: whatever
+    /// happened was planned.
     pub fn nothing_broke(&self) -> bool {
-        self.counts.crashes + self.counts.breaks + self.counts.splits == 0
-    }
-
-    /// Whether all nodes that are up are linked with each other.
-    pub fn connected(&self) -> bool {
-        (0..self.nodes.len())
-            .all(|a| (0..a).all(|b| !self.nodes[a].up || !self.nodes[b].up || self.network.is_up(a, b)))
+        self.counts.crashes + self.counts.breaks + self.counts.doubts + self.counts.splits == 0
     }
 
     /// The writes on their way in the lane from one node to another, or that were when its machine began to work.

@@ -10,6 +10,7 @@ use crate::{
     command::{Command, Run},
     forward::{
         frame::{Head, Kind, Malformed, Status},
+        tell::Question,
         whole::WholeRequest,
     },
     resp::{Output, Request, Span},
@@ -21,6 +22,8 @@ pub(super) enum Whole {
     Sweep { slots: SlotSet, request: Parsed },
     Scan { cursor: u64, request: Parsed },
     Wait { wanted: usize, slots: SlotSet },
+    Verify { slots: SlotSet },
+    Tell { question: Question },
 }
 
 /// A request with the bytes that it lies in.
@@ -44,6 +47,8 @@ impl Whole {
             Kind::Wait => {
                 Ok(Whole::Wait { wanted: body.try_get_u32_le().map_err(short)? as usize, slots: set(&body)? })
             }
+            Kind::Tell => Ok(Whole::Tell { question: Question::decode(body).map_err(|error| Malformed(error.0))? }),
+            Kind::Verify => Ok(Whole::Verify { slots: set(&body)? }),
             Kind::Every | Kind::Command | Kind::Ping => {
                 let set_bytes = body.try_get_u32_le().map_err(short)? as usize;
                 if set_bytes > body.len() {
@@ -71,6 +76,11 @@ impl Whole {
                     None => return Status::NotExecuted,
                 }
             }
+            Whole::Tell { question } => router.tell_here(head.slot, &question, out),
+            Whole::Verify { slots } => match router.verify_here(&slots).await {
+                Some(verified) => verified.encode(out),
+                None => return Status::NotExecuted,
+            },
         }
         Status::Executed
     }

@@ -1,5 +1,6 @@
 //! The store against naive twins, two stores against each other, and what waits for peers.
 
+mod audit;
 mod change;
 mod clocks;
 mod copies;
