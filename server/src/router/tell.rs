@@ -114,7 +114,7 @@ impl Router {
             let question = Question::Copy(name.clone());
             let copies = router.ask_everybody(client, slot, question, here, |body| decode_copy(body).ok()).await;
             let topology = router.services.topology.current();
-            let targets = topology.table().map(|table| table.owners(slot).collect()).unwrap_or_default();
+            let targets: Vec<_> = topology.table().map(|table| table.owners(slot).collect()).unwrap_or_default();
             Reply::Verbatim(explained(slot, &targets, &copies, router.services.clock.unix_ms()))
         })
     }
@@ -215,7 +215,7 @@ fn freshness(told: &[(NodeId, Option<Vec<LagTold>>)]) -> String {
     text
 }
 
-fn explained(slot: Slot, targets: &Vec<NodeId>, copies: &[(NodeId, Option<CopyFigures>)], now_ms: u64) -> String {
+fn explained(slot: Slot, targets: &[NodeId], copies: &[(NodeId, Option<CopyFigures>)], now_ms: u64) -> String {
     let names = |nodes: &[NodeId]| nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",");
     let held = || copies.iter().filter_map(|(node, copy)| Some((*node, copy.as_ref()?)));
     let acting: Vec<NodeId> = held().filter(|(_, copy)| copy.role == Role::Acting).map(|(node, _)| node).collect();
