@@ -17,6 +17,7 @@ pub mod facts;
 pub mod fold;
 pub mod hlc;
 pub mod id;
+pub mod lapse;
 pub mod member;
 pub mod plan;
 pub mod replica;

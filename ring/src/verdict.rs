@@ -57,16 +57,16 @@ pub struct Config {
     pub report_after_ms: u64,
     /// How long a member is down before it is removed, and over before it is forgotten.
     pub forget_after_ms: u64,
-    /// Whether removed members are forgotten without an operator. Where a majority of all members is asked for, they
-    /// must go on counting.
-    pub forget_removed: bool,
+    /// Whether only a majority of all members may go on without the others: then no fewer give a member up, and removed
+    /// members go on counting until an operator forgets them.
+    pub needs_majority: bool,
 }
 
 impl Config {
     /// The defaults for a cluster with so many copies of each slot. With one copy there is nothing to wait for.
     pub fn for_replicas(replicas: u8) -> Config {
         let (rebuild_delay_ms, report_after_ms) = if replicas == 1 { (0, 0) } else { (30_000, 1_000) };
-        Config { rebuild_delay_ms, report_after_ms, forget_after_ms: 600_000, forget_removed: true }
+        Config { rebuild_delay_ms, report_after_ms, forget_after_ms: 600_000, needs_majority: false }
     }
 }
 
@@ -260,8 +260,9 @@ impl Judge {
             return;
         }
         let (witnesses, live) = self.witnesses(member, view);
+        let needed = if self.config.needs_majority { view.majority() } else { 0 };
         match member.standing() {
-            standing if standing.is_live() && witnesses * 2 > live => {
+            standing if standing.is_live() && witnesses * 2 > live && witnesses >= needed => {
                 let strikes = self.strikes(member, now);
                 self.say(member, verdict_for(strikes), strikes, witnesses, now);
             }
@@ -353,7 +354,7 @@ impl Judge {
     fn bury_if_over(&mut self, member: &Member, view: &View, now: Now) {
         let may_go = match member.standing() {
             Standing::Left => self.unchanged_for(member.id, self.config.forget_after_ms, now),
-            Standing::Removed => self.config.forget_removed && self.has_waited_enough(member, view, now),
+            Standing::Removed => !self.config.needs_majority && self.has_waited_enough(member, view, now),
             _ => false,
         };
         if may_go {

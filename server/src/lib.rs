@@ -21,6 +21,7 @@ pub mod listeners;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod orders;
 pub mod peer;
 pub mod process;
 pub mod replica;

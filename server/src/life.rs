@@ -22,6 +22,7 @@ pub struct Life {
     verdicts: AtomicU64,
     overflows: AtomicU64,
     stalls: AtomicU64,
+    lapses: AtomicU64,
     slots: Mutex<Counts>,
     connected: Mutex<BTreeMap<NodeId, Peer>>,
 }
@@ -39,13 +40,15 @@ pub struct Counted {
     pub overflows: u64,
     /// How often this node itself stood still.
     pub stalls: u64,
+    /// How often others may have acted in its place meanwhile.
+    pub lapses: u64,
     /// What became of its slots.
     pub slots: Counts,
 }
 
 impl Counted {
     /// Every counter with its name and what it counts.
-    pub fn named(&self) -> [(&'static str, u64, &'static str); 11] {
+    pub fn named(&self) -> [(&'static str, u64, &'static str); 12] {
         let Counts { acquired, opened, pulled, repaired, released, spoilt } = self.slots;
         [
             ("sessions_begun", self.sessions, "Sessions with other nodes that began."),
@@ -53,6 +56,7 @@ impl Counted {
             ("verdicts", self.verdicts, "Verdicts on other nodes that this node spoke."),
             ("lanes_overflowed", self.overflows, "Lanes that were closed because too much waited in them."),
             ("stalls", self.stalls, "How often this node stood still."),
+            ("lapses", self.lapses, "How often it acquired anew after that, since others may have acted in its place."),
             ("slots_acquired", acquired, "How often this node began to act for a slot."),
             ("slots_opened_empty", opened, "Slots that nobody held and this node opened empty."),
             ("slots_pulled", pulled, "Copies of slots that were fetched until they were ready."),
@@ -99,6 +103,11 @@ impl Life {
         self.stalls.fetch_add(1, Relaxed);
     }
 
+    /// Others may have acted in this node's place while it stood still.
+    pub fn lapsed(&self) {
+        self.lapses.fetch_add(1, Relaxed);
+    }
+
     /// What the control machine has done so far.
     pub fn slots_moved(&self, counts: Counts) {
         *self.slots.lock() = counts;
@@ -117,6 +126,7 @@ impl Life {
             verdicts: self.verdicts.load(Relaxed),
             overflows: self.overflows.load(Relaxed),
             stalls: self.stalls.load(Relaxed),
+            lapses: self.lapses.load(Relaxed),
             slots: *self.slots.lock(),
         }
     }
@@ -137,9 +147,10 @@ mod tests {
         life.judged();
         life.overflowed();
         life.stalled();
+        life.lapsed();
         let slots = Counts { acquired: 3, ..Counts::default() };
         life.slots_moved(slots);
-        let wanted = Counted { sessions: 2, suspicions: 1, verdicts: 1, overflows: 1, stalls: 1, slots };
+        let wanted = Counted { sessions: 2, suspicions: 1, verdicts: 1, overflows: 1, stalls: 1, lapses: 1, slots };
         assert_eq!(life.counted(), wanted);
         assert_eq!(life.connected().len(), 1);
     }

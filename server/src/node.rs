@@ -70,7 +70,7 @@ const EVICT_BUDGET: usize = 500;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// The version of everything that nodes tell each other; nodes of another one are refused.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// Wakes lane senders and reports overflows, from under the locks of the store.
 struct LaneEvents {
@@ -109,6 +109,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
     let (routes, acks, links) =
         (Arc::new(Routes::default()), Arc::new(Acks::new(config.write_acks > 1)), Arc::new(Links::new(config.threads)));
     let (tell_spoilt, spoilt) = mpsc::unbounded_channel();
+    let (order, orders) = mpsc::channel(16);
     let audits = Arc::new(Audits::new(tell_spoilt));
     let clients = Arc::new(Clients::default());
     let life = Arc::new(Life::default());
@@ -153,6 +154,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         links: links.clone(),
         acks: acks.clone(),
         audits: audits.clone(),
+        orders: order,
         redirects: topologies.clone(),
         write_acks: usize::from(config.write_acks),
         replicas: usize::from(config.replicas),
@@ -214,6 +216,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
             acks,
             audits,
             spoilt,
+            orders,
             life,
             links,
             wakes,
@@ -348,14 +351,18 @@ fn meta(config: &Config, addresses: &Addresses, clock: &dyn Clock) -> Meta {
             slots: SLOTS as u16,
             vnodes: table.vnodes as u16,
             headroom: table.tolerance_permille as u16,
+            partition: config.partition,
         },
     }
 }
 
 /// The settings that all nodes must share, to be read by people when they differ.
 fn descriptor_text(descriptor: &Descriptor) -> String {
-    let Descriptor { format, replicas, slots, vnodes, headroom } = descriptor;
-    format!("format={format} replicas={replicas} slots={slots} vnodes={vnodes} headroom={headroom}")
+    let Descriptor { format, replicas, slots, vnodes, headroom, partition } = descriptor;
+    let partition = partition.name();
+    format!(
+        "format={format} replicas={replicas} slots={slots} vnodes={vnodes} headroom={headroom} partition={partition}"
+    )
 }
 
 /// The address under which others reach this node, if it is not said: the one bound, or the one from which the first

@@ -1,6 +1,6 @@
 //! Where commands for a slot go, as the control task last said, read by every connection without a lock.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use ring::{
     id::Peer,
@@ -28,12 +28,15 @@ pub enum Where {
 #[derive(Debug)]
 pub struct Routes {
     slots: Box<[AtomicU8]>,
+    /// Nothing is served from here: the cluster is where the majority is.
+    is_down: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
 impl Default for Routes {
     fn default() -> Routes {
-        Routes { slots: (0..SLOTS).map(|_| AtomicU8::new(NOWHERE)).collect(), changes: watch::Sender::new(0) }
+        let slots = (0..SLOTS).map(|_| AtomicU8::new(NOWHERE)).collect();
+        Routes { slots, is_down: AtomicBool::new(false), changes: watch::Sender::new(0) }
     }
 }
 
@@ -46,6 +49,16 @@ impl Routes {
             peer if peer == ME.0 => Where::Here,
             peer => Where::There(Peer(peer)),
         }
+    }
+
+    /// Whether this node is cut off from the majority of the members, where that is asked for: nothing is served.
+    pub fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Acquire)
+    }
+
+    /// Says whether it is; true if it was not before. Call [`Routes::announce`] behind it.
+    pub fn set_down(&self, is_down: bool) -> bool {
+        self.is_down.swap(is_down, Ordering::AcqRel) != is_down
     }
 
     /// Says where commands for the slot go from now on. Call [`Routes::announce`] behind a batch of these.

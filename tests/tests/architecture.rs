@@ -31,11 +31,11 @@ const MODULES: [(&str, &[&str]); 15] = [
     (
         "router",
         &[
-            "clients", "clock", "command", "forward", "process", "replica", "resp", "routes", "services", "session",
-            "store", "topology", "types", "watch",
+            "clients", "clock", "command", "forward", "orders", "process", "replica", "resp", "routes", "services",
+            "session", "store", "topology", "types", "watch",
         ],
     ),
-    ("control", &["clock", "config", "forward", "life", "peer", "replica", "routes", "store", "topology"]),
+    ("control", &["clock", "config", "forward", "life", "orders", "peer", "replica", "routes", "store", "topology"]),
 ];
 
 /// Crates whose types stay behind a border: only files under these paths name them.

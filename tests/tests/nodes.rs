@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use circlet_tests::load::{Load, StateFile};
 use circlet_tests::process::{Cluster, DEADLINE, NodeOptions};
+use circlet_tests::resp::{Client, Value};
 use circlet_tests::{bench_binary, node_binary};
 
 /// What may pass without a successful command after a node was killed.
@@ -226,6 +227,98 @@ fn a_node_that_stood_still_and_was_replaced_ends() {
     assert_eq!(status.code(), Some(2), "{}", cluster.node(replaced).stderr_tail());
     cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
     assert!(cluster.node(next).connect().line("SET key value").is_ok_and(|reply| reply.is_ok()));
+}
+
+#[test]
+fn a_node_that_stood_still_answers_nothing_old() {
+    let mut cluster = cluster(3, &[("--replicas", "2")]);
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    let keys: Vec<String> = (0..300).map(|number| format!("key:{number}")).collect();
+    let write = |client: &mut Client, value: &str| {
+        for key in &keys {
+            let set = format!("SET {key} {value}");
+            // While nobody knows yet that a node stands still commands for it end with an error.
+            while !client.line(&set).expect("a reply").is_ok() {}
+        }
+    };
+    let mut before = cluster.node(2).connect();
+    write(&mut before, "old");
+    cluster.node(2).pause();
+    write(&mut cluster.node(0).connect(), "new");
+
+    // What waits in the socket is read first when the node wakes up.
+    let reads: String = keys.iter().map(|key| format!("GET {key}\r\n")).collect();
+    before.send(reads.as_bytes()).expect("room in the socket");
+    let mut aware = Client::connect(cluster.node(2).cluster()).expect("a connection");
+    aware.send(b"DBSIZE\r\n").expect("room in the socket");
+    cluster.node(2).resume();
+    for key in &keys {
+        assert_eq!(before.reply().expect("a reply").text(), Some("new"), "{key}");
+    }
+    assert!(matches!(aware.reply().expect("a reply"), Value::Integer(_)));
+    assert!(cluster.node(2).figures().of("lapses") >= 1);
+    cluster.wait_until("two copies of everything", DEADLINE, |cluster| cluster.has_copies(2));
+    write(&mut before, "last");
+    assert_eq!(cluster.node(0).connect().line("GET key:0").expect("a reply").text(), Some("last"));
+}
+
+#[test]
+fn who_is_cut_off_from_the_majority_serves_nothing_until_the_others_are_back_or_forgotten() {
+    const DOWN: &str = "CLUSTERDOWN The cluster is down";
+    let mut cluster = cluster(3, &[("--replicas", "3"), ("--partition", "majority")]);
+    cluster.wait_until("three copies of everything", DEADLINE, |cluster| cluster.has_copies(3));
+    let ids: Vec<String> = (0..3).map(|node| said(&mut cluster, node, "CLUSTER MYID")).collect();
+    assert_eq!(said(&mut cluster, 0, "SET key value"), "OK");
+
+    // One of three is not missed, and serves nothing alone.
+    cluster.node(2).pause();
+    cluster.wait_until("without one", DEADLINE, |cluster| said(cluster, 0, "SET key without").as_str() == "OK");
+    cluster.node(1).pause();
+    cluster.wait_until("alone", DEADLINE, |cluster| said(cluster, 0, "GET key") == DOWN);
+    for line in ["SET key lost", "MSET key lost other lost", "DEL key other", "DBSIZE", "SCAN 0", "FLUSHALL"] {
+        assert_eq!(said(&mut cluster, 0, line), DOWN, "{line}");
+    }
+    // To a client that asks each node for its own slots, this one must not look like one that has none.
+    let mut aware = Client::connect(cluster.node(0).cluster()).expect("a connection");
+    assert!(aware.line("READONLY").expect("a reply").is_ok());
+    for line in ["GET key", "DBSIZE", "SCAN 0", "KEYS *", "RANDOMKEY", "FLUSHALL"] {
+        assert_eq!(aware.line(line).expect("a reply").text(), Some(DOWN), "{line} on the cluster port");
+    }
+    assert_eq!(said(&mut cluster, 0, "PING"), "PONG");
+    cluster.wait_until("told as failed", DEADLINE, |cluster| {
+        said(cluster, 0, "CLUSTER INFO").starts_with("cluster_state:fail") && cluster.node(0).figures().of("ready") == 0
+    });
+    cluster.node(1).resume();
+    cluster.wait_until("two of three", DEADLINE, |cluster| said(cluster, 0, "GET key") == "without");
+    cluster.node(2).resume();
+    cluster.wait_until("three of three", DEADLINE, |cluster| cluster.has_copies(3));
+    (0..3).for_each(|node| assert_eq!(said(&mut cluster, node, "GET key"), "without"));
+
+    // Whoever does not come back counts until an operator says so.
+    assert!(said(&mut cluster, 0, &format!("CLUSTER FORGET {}", ids[1])).starts_with("ERR Node"));
+    let myself = said(&mut cluster, 0, &format!("CLUSTER FORGET {}", ids[0]));
+    assert_eq!(myself, "ERR I tried hard but I can't forget myself...");
+    let stranger = "0".repeat(40);
+    for id in [stranger.as_str(), "short"] {
+        let refused = said(&mut cluster, 0, &format!("CLUSTER FORGET {id}"));
+        assert_eq!(refused, format!("ERR Unknown node {id}"));
+    }
+    cluster.node(1).kill();
+    cluster.node(2).kill();
+    cluster.wait_until("alone", DEADLINE, |cluster| said(cluster, 0, "GET key") == DOWN);
+    for id in &ids[1..] {
+        assert_eq!(said(&mut cluster, 0, &format!("CLUSTER FORGET {id}")), "OK");
+    }
+    cluster.wait_until("one of one", DEADLINE, |cluster| said(cluster, 0, "GET key") == "without");
+    assert_eq!(said(&mut cluster, 0, "SET key alone"), "OK");
+    cluster.join();
+    cluster.wait_until("two of two", DEADLINE, |cluster| cluster.has_copies(2));
+}
+
+/// What a node says to a command, an error by its text.
+fn said(cluster: &mut Cluster, node: usize, line: &str) -> String {
+    let reply = cluster.node(node).connect().line(line).expect("a reply");
+    reply.text().map_or_else(|| format!("{reply:?}"), str::to_owned)
 }
 
 fn verify(cluster: &mut Cluster, states: &[&str]) {

@@ -6,7 +6,7 @@ use circlet_tests::sim::{Mutation, World};
 
 /// Histories that violate an invariant without a rule that was found by the simulator, with what is wrong then. Seeds
 /// keep their meaning only as long as the simulator draws the same from them, so each rule has a directed test as well.
-const ONCE_VIOLATED: [(u64, &str); 9] = [
+const ONCE_VIOLATED: [(u64, &str); 14] = [
     (227, "a pull ended before the machine heard of an effect that was parked"),
     (1_062, "the same, and the effect was acknowledged"),
     (6_412, "an attempt to act that was given up forgot the copy that was on its way"),
@@ -16,6 +16,11 @@ const ONCE_VIOLATED: [(u64, &str); 9] = [
     (76, "who had acted said so later than who acted after it, and was believed"),
     (54_431, "who was said to act by one who was asked, and did not, was sent commands for ever"),
     (1_172, "who had asked to act died, and was believed to act when it came back"),
+    (337_947, "of two that had asked each other one was believed to act for ever, by one that is asked who acts"),
+    (628_036, "the same"),
+    (812_098, "the same"),
+    (815_381, "the same"),
+    (990_171, "the same"),
 ];
 
 /// Within how many seeds, from which on, each rule put out of force must be noticed: some ten times what it takes, but for

@@ -20,6 +20,9 @@
 //!
 //! When two ask at once the smaller node id goes on and the other gives up. Two that act and hear of each other, after
 //! a split say, both stop, and the first of S(s) acquires.
+//!
+//! A node that stood still while sessions of it ended stops without being asked, says that it acts only when it has
+//! acquired anew, and does not begin to before it has heard who acts now ([`crate::lapse`]).
 
 use alloc::vec::Vec;
 
@@ -72,6 +75,9 @@ impl Control {
     }
 
     pub(super) fn begin_acquire<S: Slots>(&mut self, slot: Slot, store: &mut S) {
+        if self.lapsed {
+            return;
+        }
         let mut waiting = self.peers.sessions();
         if self.mutations.acquire_asks_ready_only {
             waiting = waiting.intersection(self.peers.ready(slot));
@@ -93,6 +99,21 @@ impl Control {
             self.send(peer, slot, Body::Acquire { id, mine: asked });
         }
         self.try_act(slot, store);
+    }
+
+    /// Acting lapses, or may begin again.
+    pub(super) fn lapse<S: Slots>(&mut self, lapsed: bool, store: &mut S) {
+        if core::mem::replace(&mut self.lapsed, lapsed) == lapsed {
+            return;
+        }
+        if !lapsed {
+            return self.tick(store);
+        }
+        for slot in self.every_slot() {
+            self.give_up_acquire(slot);
+            self.stop_acting(slot, store);
+            self.update_route(slot);
+        }
     }
 
     /// A session began in the middle of an attempt: its peer is asked as well. What it answered in a former session is
@@ -166,6 +187,8 @@ impl Control {
         store: &mut S,
     ) {
         let state = &mut self.slots[slot.index()];
+        // It may have asked this node before, and been about to act: it has stopped since, and says so to nobody else.
+        state.acting = state.acting.filter(|&acting| acting != from);
         let Some(acquire) = &mut state.acquire else {
             if state.role != Role::Acting {
                 // It takes this node for the one who acts and should know better.

@@ -88,6 +88,9 @@ pub enum Input {
     /// Whether slots that nobody holds may be opened empty: the node has waited for its seeds, and every member
     /// that slots are placed on is in session.
     MayOpen(bool),
+    /// Whether this node stood still so long that others may act in its place: it acts for nothing and begins no attempt
+    /// until it has not any more.
+    Lapsed(bool),
     /// Time to compare all copies with those that this node acts with; every 10 s or so.
     CompareRound,
     /// A message from a peer in session.
@@ -284,6 +287,7 @@ pub struct Control {
     targets: Targets,
     slots: Vec<SlotControl>,
     may_open: bool,
+    lapsed: bool,
     next_id: u64,
     pulls: usize,
     most_pulls: usize,
@@ -397,6 +401,7 @@ impl Control {
             targets: Targets::none(slots),
             slots: (0..slots).map(|_| SlotControl::default()).collect(),
             may_open: false,
+            lapsed: false,
             next_id: 0,
             pulls: 0,
             most_pulls,
@@ -433,6 +438,7 @@ impl Control {
             Input::Reach { peer, nodes } => self.peer_reaches(peer, nodes, store),
             Input::Forgotten { peer } => self.forget_peer(peer, store),
             Input::MayOpen(may_open) => self.may_open = may_open,
+            Input::Lapsed(lapsed) => self.lapse(lapsed, store),
             Input::CompareRound => self.compare_round(),
             Input::Message { from, message } => self.message(from, message, store),
             Input::Gap { slot } => self.on_gap(slot, store),
@@ -491,6 +497,11 @@ impl Control {
                 .filter(|&slot| self.targets.contains(slot, self.me) && !self.role(slot).is_ready())
                 .count(),
         }
+    }
+
+    /// Whether a node in session with this one says that it reaches the peer.
+    pub fn is_reached_by_others(&self, peer: Peer) -> bool {
+        !self.peers.vouchers(peer).is_empty()
     }
 
     /// What was done since the node started.

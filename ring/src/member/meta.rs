@@ -4,7 +4,7 @@
 //! meta        u16 format · text name · text version · text host · 4 × u16 port · text announce host
 //!             2 × u16 announce port · text zone · u32 weight · u64 joined · descriptor
 //! text        u8 length · UTF-8
-//! descriptor  u8 replicas · u16 slots · u16 vnodes · u16 headroom
+//! descriptor  u8 replicas · u16 slots · u16 vnodes · u16 headroom · u8 partition
 //! ```
 
 use alloc::{string::String, vec::Vec};
@@ -66,6 +66,31 @@ pub struct Descriptor {
     pub vnodes: u16,
     /// How far above its share a node is loaded, in thousandths of the share.
     pub headroom: u16,
+    /// Who goes on when the network splits.
+    pub partition: Partition,
+}
+
+/// Who goes on when the network splits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Partition {
+    /// Every side: what both write is merged when they meet, of two versions of a value the later one stays.
+    #[default]
+    Available,
+    /// The side that has more than half of all members, those that were given up included until they are forgotten.
+    Majority,
+}
+
+impl Partition {
+    /// All policies.
+    pub const ALL: [Partition; 2] = [Partition::Available, Partition::Majority];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Partition::Available => "available",
+            Partition::Majority => "majority",
+        }
+    }
 }
 
 impl Meta {
@@ -81,6 +106,7 @@ impl Meta {
         out.extend_from_slice(&self.joined_unix_ms.to_le_bytes());
         out.push(self.descriptor.replicas);
         [self.descriptor.slots, self.descriptor.vnodes, self.descriptor.headroom].iter().for_each(|&n| put_u16(out, n));
+        out.push(self.descriptor.partition as u8);
     }
 
     /// Reads it and checks that a table can be computed from it.
@@ -108,6 +134,7 @@ impl Meta {
                 slots: reader.u16()?,
                 vnodes: reader.u16()?,
                 headroom: reader.u16()?,
+                partition: partition(reader)?,
             },
         };
         reader.end()?;
@@ -125,6 +152,11 @@ impl Meta {
             _ => Ok(self),
         }
     }
+}
+
+fn partition(reader: &mut Reader<'_>) -> Result<Partition, Malformed> {
+    let number = usize::from(reader.u8()?);
+    Partition::ALL.get(number).copied().ok_or(Malformed("unknown policy for partitions"))
 }
 
 fn put_u16(out: &mut Vec<u8>, number: u16) {
@@ -153,7 +185,8 @@ mod tests {
     fn meta() -> impl Strategy<Value = Meta> {
         let text = || "[a-z.é-]{0,40}";
         let names = (text(), text(), text(), text(), text());
-        (names, any::<[u16; 6]>(), 1..=MAX_WEIGHT, any::<u64>(), 1u8.., 1..=SLOTS as u16, any::<[u16; 2]>(), 1u16..)
+        let policy = (1u16.., prop::sample::select(&Partition::ALL[..]));
+        (names, any::<[u16; 6]>(), 1..=MAX_WEIGHT, any::<u64>(), 1u8.., 1..=SLOTS as u16, any::<[u16; 2]>(), policy)
             .prop_map(
                 |(
                     (name, version, host, announce_host, zone),
@@ -163,7 +196,7 @@ mod tests {
                     replicas,
                     slots,
                     [format, headroom],
-                    vnodes,
+                    (vnodes, partition),
                 )| Meta {
                     name,
                     version,
@@ -178,7 +211,7 @@ mod tests {
                     zone,
                     weight,
                     joined_unix_ms,
-                    descriptor: Descriptor { format, replicas, slots, vnodes, headroom },
+                    descriptor: Descriptor { format, replicas, slots, vnodes, headroom, partition },
                 },
             )
     }

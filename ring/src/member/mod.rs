@@ -35,7 +35,7 @@ use core::cmp::Ordering;
 
 pub use self::{
     key::{Key, PublishedSlots},
-    meta::{Descriptor, MAX_TEXT_BYTES, MAX_WEIGHT, Meta},
+    meta::{Descriptor, MAX_TEXT_BYTES, MAX_WEIGHT, Meta, Partition},
 };
 use crate::{
     codec::{Malformed, Reader},

@@ -119,6 +119,11 @@ impl Cluster {
         }
     }
 
+    /// A node finds that it stood still, or that it knows again who acts.
+    pub(crate) fn lapse(&mut self, node: usize, lapsed: bool) {
+        self.drive(node, |control, copy| control.handle(Input::Lapsed(lapsed), copy));
+    }
+
     /// Executes a write where the node acts.
     pub(crate) fn write(&mut self, at: usize, key: &str) {
         let node = self.nodes.get_mut(&at).unwrap();

@@ -42,6 +42,11 @@ fn a_spoilt_copy_is_pulled_anew() {
     check("mend.txt");
 }
 
+#[test]
+fn a_node_stood_still() {
+    check("lapse.txt");
+}
+
 fn check(script: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control/scripts").join(script);
     let expected = fs::read_to_string(&path).unwrap();
@@ -81,6 +86,8 @@ fn execute(cluster: &mut Cluster, command: &str) {
         "split" => left.iter().for_each(|&a| right.iter().for_each(|&b| cluster.cut(a, b))),
         "heal" => cluster.heal(),
         "tick" => cluster.tick(),
+        "lapse" => left.into_iter().for_each(|node| cluster.lapse(node, true)),
+        "recover" => left.into_iter().for_each(|node| cluster.lapse(node, false)),
         "run" => cluster.run(),
         "arrive" => cluster.arrive(left[0], left[1]),
         "write" => {

@@ -7,7 +7,7 @@ use ring::{
     facts::{Change, Facts},
     hlc::Hlc,
     id::{Incarnation, NodeId},
-    member::{Descriptor, Key, Meta, PublishedSlots, State, Statement, Verdict},
+    member::{Descriptor, Key, Meta, Partition, PublishedSlots, State, Statement, Verdict},
     slot::Slot,
     slot_set::SlotSet,
     verdict::{Config, Input, Judge, Now, Output},
@@ -285,7 +285,14 @@ fn meta(name: String, joined_unix_ms: u64) -> Meta {
         zone: "default".into(),
         weight: 1,
         joined_unix_ms,
-        descriptor: Descriptor { format: 1, replicas: 2, slots: SLOTS as u16, vnodes: 256, headroom: 50 },
+        descriptor: Descriptor {
+            format: 1,
+            replicas: 2,
+            slots: SLOTS as u16,
+            vnodes: 256,
+            headroom: 50,
+            partition: Partition::Available,
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use ring::{
 };
 
 const QUICK: Config =
-    Config { rebuild_delay_ms: 3_000, report_after_ms: 1_000, forget_after_ms: 20_000, forget_removed: true };
+    Config { rebuild_delay_ms: 3_000, report_after_ms: 1_000, forget_after_ms: 20_000, needs_majority: false };
 
 fn cluster(seed: u64) -> Cluster {
     let mut cluster = Cluster::new(seed, QUICK);

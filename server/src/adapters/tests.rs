@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ring::{
     hlc::Hlc,
     id::{NodeId, Origin},
-    member::{Descriptor, Meta, Standing},
+    member::{Descriptor, Meta, Partition, Standing},
     slot::{SLOTS, Slot},
     view::Epoch,
 };
@@ -252,7 +252,14 @@ impl Lanes for OneLane {
 
 fn topology(is_ready: bool) -> Topology {
     let node = |seed: u64, standing| {
-        let descriptor = Descriptor { format: 1, replicas: 2, slots: SLOTS as u16, vnodes: 256, headroom: 50 };
+        let descriptor = Descriptor {
+            format: 1,
+            replicas: 2,
+            slots: SLOTS as u16,
+            vnodes: 256,
+            headroom: 50,
+            partition: Partition::Available,
+        };
         let meta = Meta {
             name: String::new(),
             version: String::new(),

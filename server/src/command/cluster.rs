@@ -2,7 +2,7 @@
 //!
 //! What `CLUSTER` tells is the same on both ports, and names the cluster ports on both: a cluster-aware client may
 //! start from any port that it was given. Whatever would change the cluster is not there, since here it
-//! follows from who is a member.
+//! follows from who is a member; `FORGET` alone says who is not any more.
 
 use std::sync::Arc;
 
@@ -39,6 +39,9 @@ const SUBCOMMANDS: &[Command] = &[
         keys(context, request.arg(2), request.arg(3)).into()
     }),
     subcommand("cluster|explain", 3, ALWAYS, |context, request| explain(context, request.arg(2))),
+    subcommand("cluster|forget", 3, Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADING), |context, request| {
+        forget(context, request.arg(2))
+    }),
     subcommand("cluster|freshness", 2, ALWAYS, |context, _| freshness(context)),
     subcommand("cluster|help", 2, ALWAYS, |context, request| describe::help(context, request).into()),
     subcommand("cluster|info", 2, ALWAYS, |context, _| Reply::Verbatim(topology(context).info()).into()),
@@ -70,6 +73,14 @@ fn verify(context: &Context<'_>) -> Answer<'static> {
 fn explain(context: &Context<'_>, key: &[u8]) -> Answer<'static> {
     let (client, database) = (context.session.client().id(), context.session.mode().database);
     Answer::Later(context.router.explain(client, database, key))
+}
+
+/// Forgets a member that will not come back: it no longer counts for a majority, and nobody waits for its copies.
+fn forget(context: &Context<'_>, node: &[u8]) -> Answer<'static> {
+    match std::str::from_utf8(node).ok().and_then(NodeId::parse) {
+        Some(node) => Answer::Later(context.router.forget(node)),
+        None => Reply::error_of(&[b"ERR Unknown node ", node].concat()).into(),
+    }
 }
 
 /// How long effects are on their way between nodes.

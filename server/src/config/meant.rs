@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, net::IpAddr, path::PathBuf, time::Duration};
 
-use ring::id::NodeId;
+use ring::{id::NodeId, member::Partition};
 
 use super::{
     clients::ClientLimits,
@@ -42,6 +42,8 @@ pub struct Config {
     pub replicas: u8,
     /// Copies that must have a write before it is answered, 1 to `replicas`.
     pub write_acks: u8,
+    /// Who serves when the network splits.
+    pub partition: Partition,
     /// Limit on the data in bytes; 0: none.
     pub maxmemory_bytes: u64,
     /// What happens at the limit.
@@ -216,6 +218,7 @@ impl Config {
             cluster_name: typed.required("cluster-name", value::name)?,
             replicas,
             write_acks: typed.required("write-acks", |text| write_acks(text, replicas))?,
+            partition: typed.required("partition", partition)?,
             maxmemory_bytes,
             maxmemory_policy: policy(typed, maxmemory_bytes)?,
             maxmemory_tuning: tuning(typed)?,
@@ -290,6 +293,11 @@ fn write_acks(text: &str, replicas: u8) -> Result<u8, String> {
             .map(|acks| acks as u8)
             .map_err(|why| format!("{why} (the --replicas), majority or all")),
     }
+}
+
+fn partition(text: &str) -> Result<Partition, String> {
+    let found = Partition::ALL.into_iter().find(|policy| policy.name() == text);
+    found.ok_or_else(|| "must be available or majority".to_owned())
 }
 
 fn maxmemory(text: &str, machine: &Machine) -> Result<u64, String> {

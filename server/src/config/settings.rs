@@ -77,6 +77,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("replicas", "N", Some("2"), Everywhere, "Copies of each slot, 1 to 7; the same on every node"),
     row("write-acks", "N|majority|all", Some("1"), Everywhere, "Copies that must have a write before it is answered"),
     row(
+        "partition",
+        "available|majority",
+        Some("available"),
+        Everywhere,
+        "Who serves when the network splits: every side, or the one with most members; the same on every node",
+    ),
+    row(
         "maxmemory",
         "SIZE|auto",
         Some("0"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ring::{
     boot::{Answer, Boot, heard_of_myself},
     codec::Malformed,
-    facts::{Change, Delta, Digest, Facts},
+    facts::{Change, Delta, Digest, Facts, Grave},
     hlc::Hlc,
     id::{Incarnation, NodeId},
     member::{Key, Meta, PublishedSlots, State, Verdict},
@@ -27,6 +27,8 @@ pub(super) struct Gossip {
     facts: Facts,
     judge: Judge,
     ready: SlotSet,
+    /// Nothing is said to be ready.
+    withheld: bool,
     /// Pieces of `ready` that changed and are not said yet.
     unsaid: Vec<bool>,
     view: Arc<View>,
@@ -59,7 +61,8 @@ impl Gossip {
         let ready = SlotSet::new(SLOTS);
         let unsaid = vec![true; SlotSet::chunks(SLOTS)];
         let viewed = HashMap::new();
-        let mut gossip = Gossip { clock, facts, judge, ready, unsaid, view, viewed, stale: true, at_work: false };
+        let (withheld, stale, at_work) = (false, true, false);
+        let mut gossip = Gossip { clock, facts, judge, ready, withheld, unsaid, view, viewed, stale, at_work };
         gossip.say_state(State::Joining);
         gossip
     }
@@ -132,6 +135,11 @@ impl Gossip {
         Ok(self.follow(changes, live))
     }
 
+    /// Forgets a node that is over, and has the others forget it that are not in session with it.
+    pub(super) fn forget(&mut self, grave: Grave) {
+        self.stale |= self.facts.bury(grave);
+    }
+
     pub(super) fn say_state(&mut self, state: State) {
         let mut value = Vec::new();
         state.encode(self.now_hlc(), &mut value);
@@ -145,11 +153,21 @@ impl Gossip {
         self.unsaid[slot.index() / CHUNK] |= changed;
     }
 
+    /// Says of no slot that it is ready, or of all that are again.
+    pub(super) fn withhold(&mut self, withheld: bool) {
+        if self.withheld != withheld {
+            self.withheld = withheld;
+            self.unsaid.fill(true);
+        }
+    }
+
     /// Says which slots are ready, where that changed.
     pub(super) fn say_ready(&mut self) {
         for chunk in 0..self.unsaid.len() {
             if std::mem::take(&mut self.unsaid[chunk]) {
-                let piece = PublishedSlots { at: self.now_hlc(), slots: self.ready.chunk(chunk) };
+                let nothing = SlotSet::new(SLOTS);
+                let ready = if self.withheld { &nothing } else { &self.ready };
+                let piece = PublishedSlots { at: self.now_hlc(), slots: ready.chunk(chunk) };
                 let mut value = Vec::new();
                 piece.encode(&mut value);
                 self.stale |= self.facts.set(&Key::Ready(chunk as u8).to_bytes(), &value).unwrap_or(false);
@@ -219,5 +237,55 @@ impl Gossip {
 
     fn now_hlc(&self) -> Hlc {
         Hlc::at_unix_ms(self.clock.version_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ring::member::{Descriptor, Partition};
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_node_that_withholds_its_slots_says_that_it_has_none_and_then_all_again() {
+        let (me, slot) = (NodeId::from_seed(1), Slot::of(b"key"));
+        let descriptor = Descriptor {
+            format: 1,
+            replicas: 2,
+            slots: SLOTS as u16,
+            vnodes: 256,
+            headroom: 50,
+            partition: Partition::Majority,
+        };
+        let meta = Meta {
+            name: "a".into(),
+            version: "1".into(),
+            host: "h".into(),
+            port: 1,
+            cluster_port: 2,
+            peer_port: 3,
+            admin_port: 4,
+            announce_host: String::new(),
+            announce_port: 0,
+            announce_cluster_port: 0,
+            zone: "z".into(),
+            weight: 1,
+            joined_unix_ms: 0,
+            descriptor,
+        };
+        let clock = Arc::new(ManualClock::new(1_000));
+        let mut gossip = Gossip::new(me, Incarnation(1), &meta, Config::for_replicas(2), clock.clone());
+        let mut says_ready = |withheld| {
+            clock.advance(Duration::from_millis(1));
+            gossip.withhold(withheld);
+            gossip.set_ready(slot, true);
+            gossip.say_ready();
+            gossip.refresh();
+            gossip.view().member(me).is_some_and(|me| me.ready.contains(slot))
+        };
+        assert_eq!([false, true, true, false].map(&mut says_ready), [true, false, false, true]);
     }
 }

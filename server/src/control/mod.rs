@@ -19,6 +19,7 @@ mod publish;
 mod refusals;
 mod seeds;
 mod sessions;
+mod standstill;
 mod views;
 
 use std::{
@@ -30,8 +31,10 @@ use std::{
 
 use ring::{
     control::{Control, Input, Output},
+    facts::Grave,
     id::{Incarnation, NodeId, Peer},
-    member::{Meta, Standing, State},
+    lapse::{self, Lapse},
+    member::{Meta, Partition, Standing, State},
     slot::SLOTS,
     slot_set::SlotSet,
     suspicion::{self, Suspicion},
@@ -58,6 +61,7 @@ use crate::{
     config::Endpoint,
     forward::Links,
     life::Life,
+    orders::{Order, Refused},
     peer::{Frame, PeerEvent, Peering, Refusal, SessionId},
     replica::{End, Report, Reports, acks::Acks, audits::Audits, bulk},
     routes::{ME, Routes},
@@ -77,6 +81,8 @@ const COMPARE_EVERY_MS: u64 = 10_000;
 const IDENTITY_TAKEN_MS: u64 = 3_000;
 /// A node that has served nothing yet opens no ring alone for so long after a seed was refused because of its clock.
 const CLOCKS_APART_MS: u64 = 3_000;
+/// How often a node that waits for its seeds says so.
+const SAY_WAITING_EVERY_MS: u64 = 30_000;
 /// How many slots are pulled at a time.
 const MOST_PULLS: usize = 512;
 /// How many things are taken in before the outputs are carried out.
@@ -112,6 +118,8 @@ pub struct Parts {
     pub audits: Arc<Audits>,
     /// Copies that are not what their contexts say.
     pub spoilt: mpsc::UnboundedReceiver<Input>,
+    /// What operators order.
+    pub orders: mpsc::Receiver<Order>,
     /// Where it is counted what happens.
     pub life: Arc<Life>,
     /// Links that requests are forwarded over.
@@ -189,6 +197,10 @@ struct Task {
     machine: Control,
     gossip: Gossip,
     suspicion: Suspicion,
+    lapse: Lapse,
+    partition: Partition,
+    /// The machine was told that acting has lapsed.
+    is_lapsed: bool,
     dialling: Dialling,
     directory: Directory,
     sessions: BTreeMap<Peer, Active>,
@@ -203,6 +215,10 @@ struct Task {
     turn: usize,
     started_ms: u64,
     resolved_once: bool,
+    /// What the seeds were found to be last.
+    seed_addresses: Resolved,
+    /// When it was last said that seeds are waited for.
+    waiting_said_ms: u64,
     viewed_ms: u64,
     ticks: u64,
     leaving: Option<Leaving>,
@@ -226,10 +242,12 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
     let (frames, mut framed) = mpsc::channel(4096);
     let (resolved, mut found) = mpsc::channel(4);
     let (mut events, mut overflows, mut leave) = (parts.events, parts.overflows, parts.leave);
-    let mut spoilt = parts.spoilt;
+    let (mut spoilt, mut orders) = (parts.spoilt, parts.orders);
+    let partition = parts.meta.descriptor.partition;
     let replicas = usize::from(parts.meta.descriptor.replicas);
     let judging = verdict::Config {
         rebuild_delay_ms: parts.rebuild_delay.as_millis() as u64,
+        needs_majority: partition == Partition::Majority,
         ..verdict::Config::for_replicas(parts.meta.descriptor.replicas)
     };
     let now_ms = parts.clock.monotonic_us() / 1000;
@@ -256,6 +274,9 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         machine: Control::new(ME, parts.me, SLOTS, MOST_PULLS, parts.seed),
         gossip: Gossip::new(parts.me, parts.incarnation, &parts.meta, judging, parts.clock.clone()),
         suspicion: Suspicion::new(suspicion::Config::default(), now_ms),
+        lapse: Lapse::new(lapse::Config::default(), now_ms),
+        partition,
+        is_lapsed: false,
         dialling: Dialling::new(parts.seeds, parts.clock.clone(), resolved),
         directory: Directory::new(parts.me),
         sessions: BTreeMap::new(),
@@ -268,6 +289,8 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
         turn: 0,
         started_ms: now_ms,
         resolved_once: false,
+        seed_addresses: Resolved::default(),
+        waiting_said_ms: now_ms,
         viewed_ms: 0,
         ticks: 0,
         leaving: None,
@@ -300,6 +323,7 @@ pub async fn run(parts: Parts) -> Result<(), Ended> {
             Some(event) = events.recv() => task.peer_event(event),
             Some(peer) = overflows.recv() => task.overflowed(peer),
             Some(input) = spoilt.recv() => task.machine.handle(input, &mut task.copies),
+            Some(order) = orders.recv() => task.order(order),
             Some(addresses) = found.recv() => task.seeds_found(addresses),
             Some((session, frame)) = framed.recv() => task.frame(session, &frame),
             Some(report) = reported.recv() => task.report(report),
@@ -396,6 +420,28 @@ impl Task {
         }
     }
 
+    fn order(&mut self, order: Order) {
+        let Order::Forget { node, answer } = order;
+        // Whoever asked may have gone.
+        let _ = answer.send(self.forget(node));
+    }
+
+    /// Forgets a member that will not come back. If it does nevertheless, it is told and ends.
+    fn forget(&mut self, node: NodeId) -> Result<(), Refused> {
+        if node == self.me {
+            return Err(Refused::Myself);
+        }
+        let incarnation = self.gossip.view().member(node).ok_or(Refused::Unknown)?.incarnation();
+        let is_reached = self.directory.peer(node).is_some_and(|peer| self.machine.is_reached_by_others(peer));
+        if is_reached || self.sessions.values().any(|active| active.node == node) {
+            return Err(Refused::IsThere);
+        }
+        tracing::warn!(node = %node.short(), "forgotten, as an operator said");
+        self.gossip.forget(Grave { incarnation, node });
+        self.refresh_view();
+        Ok(())
+    }
+
     fn overflowed(&mut self, peer: Peer) {
         if let Some(active) = self.sessions.get(&peer) {
             let session = active.id;
@@ -406,6 +452,10 @@ impl Task {
 
     fn seeds_found(&mut self, addresses: Resolved) {
         self.resolved_once |= !addresses.is_empty();
+        // A name that cannot be resolved now was somebody's before.
+        if !addresses.is_empty() {
+            self.seed_addresses.clone_from(&addresses);
+        }
         for address in addresses {
             let known = self.sessions.values().any(|active| active.address == address);
             if !known && !self.own_addresses.contains(&address) {
@@ -418,7 +468,8 @@ impl Task {
         self.ticks += 1;
         self.clock.compare();
         let now_ms = self.now_ms();
-        self.beat();
+        let number = self.look_around();
+        self.beat(number);
         self.look_whether_ready();
         // Heard is who sent something, taken in already or not: how far behind this task is says nothing of a peer.
         for active in self.sessions.values() {
@@ -449,6 +500,7 @@ impl Task {
             self.machine.handle(Input::CompareRound, &mut self.copies);
         }
         self.dialling.ask_seeds(self.sessions.is_empty());
+        self.say_what_is_waited_for();
         self.dial_members();
         let at_once = self.is_ready != self.topologies.current().is_ready() && self.leaving.is_none();
         self.publish(at_once);
@@ -503,6 +555,7 @@ impl Task {
         if self.now_ms() >= self.viewed_ms + VIEW_EVERY_MS {
             self.refresh_view();
         }
+        self.weigh_standstill();
         let mut changed = false;
         while let Some(output) = self.machine.poll_output() {
             match output {
@@ -550,15 +603,35 @@ impl Task {
         // The ring is where the other one of this identity is.
         let waits = self.identity_taken.is_some_and(|(_, last_ms)| self.now_ms() < last_ms + IDENTITY_TAKEN_MS);
         // So is it where the other clock is, or nobody can tell; two rings under one name would both take writes.
-        let is_new = self.sessions.is_empty() && self.routes.unserved() == SLOTS;
+        let is_new = !self.sessions.values().any(Active::greeted) && self.routes.unserved() == SLOTS;
         let apart = is_new && self.clocks_apart_ms.is_some_and(|ms| self.now_ms() < ms + CLOCKS_APART_MS);
-        waited && !waits && !apart && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+        // Where the majority goes on, the others may be on the other side of a link that is cut.
+        let cut_off = is_new && self.partition == Partition::Majority && self.seeds_elsewhere().next().is_some();
+        waited && !waits && !apart && !cut_off && self.placed.iter().all(|node| node.id == self.me || greeted(node.id))
+    }
+
+    /// Seeds that have not turned out to be this node.
+    fn seeds_elsewhere(&self) -> impl Iterator<Item = &str> {
+        self.seed_addresses.iter().map(String::as_str).filter(|&address| !self.own_addresses.contains(address))
+    }
+
+    /// Says now and then what a node waits for that would be alone otherwise.
+    fn say_what_is_waited_for(&mut self) {
+        let (now_ms, waits) = (self.now_ms(), self.partition == Partition::Majority && self.sessions.is_empty());
+        if !waits || self.routes.unserved() < SLOTS || now_ms < self.waiting_said_ms + SAY_WAITING_EVERY_MS {
+            return;
+        }
+        let seeds: Vec<&str> = self.seeds_elsewhere().take(8).collect();
+        if !seeds.is_empty() {
+            tracing::warn!(?seeds, "waiting for a seed: with --partition majority no ring is opened alone");
+            self.waiting_said_ms = now_ms;
+        }
     }
 
     /// A node is ready when it serves what it should and everybody in session goes by that: writes that wait for two
     /// nodes are refused until those who act count the second one.
     fn look_whether_ready(&mut self) {
-        if self.leaving.is_some() || !self.serves_all() {
+        if self.leaving.is_some() || self.routes.is_down() || !self.serves_all() {
             (self.serves_since, self.is_ready) = (None, false);
             return;
         }

@@ -91,7 +91,8 @@ impl Task {
         }
         let picture = self.table.as_ref().map(|table| describe::table(table)).unwrap_or_default();
         let topology = topology.with_table(self.table.clone());
-        self.topologies.publish(topology.with_readiness(is_ready).with_picture(picture));
+        let topology = topology.with_readiness(is_ready).with_majority_elsewhere(self.routes.is_down());
+        self.topologies.publish(topology.with_picture(picture));
         let took_ms = self.now_ms() - now_ms;
         self.published.next_ms = now_ms + PUBLISH_EVERY_MS.max(PUBLISH_SHARE * took_ms);
         (self.published.from, self.published.settles_ms) = (Some(from), settles_ms);

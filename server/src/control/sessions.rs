@@ -64,6 +64,8 @@ pub(super) struct Active {
     unread: Option<Unread>,
     /// Up to which version the peer goes by what this node says.
     pub(super) knows: u64,
+    /// The number of the peer's latest heartbeat that was taken in.
+    heartbeat: u64,
     /// Something arrived since the last look.
     pub(super) heard: Arc<AtomicBool>,
     /// The machine was told that the session is over: what this node has taken in counts no more.
@@ -180,6 +182,7 @@ impl Task {
             peer,
             unread: Some(unread),
             knows: 0,
+            heartbeat: 0,
             heard,
             is_over,
             ask,
@@ -194,6 +197,7 @@ impl Task {
         self.life.session_began(active.node, peer);
         self.identity_taken = None;
         self.suspicion.handle(suspicion::Input::Heard(active.node), self.now_ms());
+        self.lapse.met(active.node, self.now_ms());
         active.send(DIGEST, self.gossip.digest());
         self.sessions.insert(active.peer, active);
     }
@@ -237,6 +241,7 @@ impl Task {
         tracing::info!(node = %active.node.short(), why, "session over");
         self.life.session_ended(active.node);
         self.suspicion.handle(suspicion::Input::Forget(active.node), self.now_ms());
+        self.lapse.lost(active.node, self.now_ms());
         self.store.close_lane(peer);
         self.acks.forget(peer);
         self.audits.forget(peer);
@@ -283,10 +288,13 @@ impl Task {
         }
     }
 
-    /// Tells everybody that this node runs, and how much of what they say it goes by.
-    pub(super) fn beat(&mut self) {
+    /// Tells everybody that this node runs, which of their heartbeats it has taken in, and how much of what they say it
+    /// goes by.
+    pub(super) fn beat(&mut self, number: u64) {
         for active in self.sessions.values_mut() {
-            let mut payload = Vec::new();
+            // Before the machine has heard of the session it may have more to say about who acts.
+            let heartbeat = if active.greeted() { active.heartbeat } else { 0 };
+            let mut payload = [number, heartbeat].map(u64::to_le_bytes).concat();
             if let Some((incarnation, version)) = self.gossip.viewed(active.node) {
                 payload.extend_from_slice(&incarnation.0.to_le_bytes());
                 payload.extend_from_slice(&version.to_le_bytes());
@@ -298,13 +306,18 @@ impl Task {
     fn heartbeat(&mut self, peer: Peer, payload: &[u8]) -> Result<(), String> {
         let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let mut reader = Reader::new(payload);
+        let mut number = || reader.u64().map_err(|error| error.to_string());
+        let (heartbeat, answered) = (number()?, number()?);
+        active.heartbeat = heartbeat;
+        let node = active.node;
         if !reader.is_empty() {
-            let parts = reader.u64().and_then(|incarnation| Ok((Incarnation(incarnation), reader.u64()?)));
-            let (incarnation, version) = parts.map_err(|error| error.to_string())?;
+            let mut number = || reader.u64().map_err(|error| error.to_string());
+            let (incarnation, version) = (Incarnation(number()?), number()?);
             if incarnation == self.gossip.incarnation() {
                 active.knows = version;
             }
         }
+        self.lapse.answered(node, answered, self.now_ms());
         Ok(())
     }
 

@@ -218,7 +218,7 @@ impl<'a> Pursuit<'a> {
         let open = |&place: &usize| self.work.items[self.order[place] as usize].outcome.is_none();
         let Some(first) = items.clone().find(open) else { return State::Done };
         let items = first..items.end;
-        if now_us >= self.terms.deadline_us {
+        if now_us >= self.terms.deadline_us || self.router.cluster().routes.is_down() {
             for place in items {
                 self.work.items[self.order[place] as usize].outcome.get_or_insert(Outcome::NotExecuted);
             }

@@ -14,7 +14,7 @@ use super::{
 use crate::clock::MAX_AHEAD_MS;
 
 /// The version of the peer protocol. Nodes of different versions refuse each other.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// The longest cluster name.
 const CLUSTER_LIMIT_BYTES: usize = 256;
@@ -270,7 +270,10 @@ mod tests {
             change(&mut hello);
             Greeting::from_wire(hello).unwrap_err().to_string()
         };
-        assert_eq!(sent(|hello| hello.protocol = 9), "speaks version 9 of the peer protocol, this node speaks 2");
+        assert_eq!(
+            sent(|hello| hello.protocol = 9),
+            format!("speaks version 9 of the peer protocol, this node speaks {PROTOCOL}")
+        );
         for (change, complaint) in [
             (
                 (|hello| hello.node = Bytes::from_static(b"short")) as fn(&mut wire::Hello),

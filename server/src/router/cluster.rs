@@ -7,6 +7,7 @@ use ring::slot::Slot;
 use super::Router;
 use crate::{
     forward::Links,
+    orders::Orders,
     replica::{acks::Acks, audits::Audits},
     resp::Reply,
     routes::{ME, Routes},
@@ -29,6 +30,8 @@ pub struct Cluster {
     pub acks: Arc<Acks>,
     /// What others answer to the claims of an audit.
     pub audits: Arc<Audits>,
+    /// Where operators' orders are left.
+    pub orders: Orders,
     /// Where cluster-aware clients are sent.
     pub redirects: Arc<dyn Redirects>,
     /// How many nodes must have a write before it is answered, this one included (`W`).
@@ -67,6 +70,7 @@ impl Cluster {
             links: Arc::new(Links::new(1)),
             acks: Arc::new(Acks::new(false)),
             audits: Arc::new(Audits::new(tokio::sync::mpsc::unbounded_channel().0)),
+            orders: tokio::sync::mpsc::channel(1).0,
             redirects: Arc::new(()),
             write_acks: 1,
             replicas: 1,

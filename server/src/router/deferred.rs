@@ -3,7 +3,7 @@
 use ring::slot::Slot;
 
 use super::{
-    Call, NOT_SERVED, Router,
+    Call, Router,
     split::{Gathering, Keyed},
 };
 use crate::{
@@ -116,7 +116,7 @@ pub(super) async fn reply_of(router: &Router, work: &mut Work, number: usize) ->
             router.acknowledged(&ticket, since_us).await.err().unwrap_or(Reply::Encoded(reply))
         }
         Some(Outcome::Lost) => LOST,
-        Some(Outcome::NotExecuted) | None => NOT_SERVED,
+        Some(Outcome::NotExecuted) | None => router.not_served(),
     }
 }
 

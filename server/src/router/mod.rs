@@ -34,13 +34,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use ring::slot::Slot;
+use ring::{id::NodeId, slot::Slot};
 use smallvec::SmallVec;
+use tokio::sync::oneshot;
 
 use crate::{
     clients::Clients,
     clock::Clock,
     command::{Answer, Blocked, Command, Context, Flags, Keys, Later, Run, Table},
+    orders::{Order, Refused},
     resp::{Output, Reply, Request},
     routes::Where,
     services::{Information, Settings, Statistics},
@@ -119,6 +121,7 @@ const PREFETCHED_KEYS: usize = 64;
 const CROSS_SLOT: Reply<'static> = Reply::error("CROSSSLOT Keys in request don't hash to the same slot");
 const NOT_AUTHENTICATED: Reply<'static> = Reply::error("NOAUTH Authentication required.");
 const NOT_SERVED: Reply<'static> = Reply::error("CLUSTERDOWN Hash slot not served");
+const DOWN: Reply<'static> = Reply::error("CLUSTERDOWN The cluster is down");
 /// Whoever answered may run another version.
 const UNREADABLE: Reply<'static> = Reply::error("ERR another node answered a part of the command unreadably");
 
@@ -132,6 +135,31 @@ impl Router {
     /// The other nodes.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// What is answered for a command that nobody executed in time.
+    fn not_served(&self) -> Reply<'static> {
+        if self.cluster.routes.is_down() { DOWN } else { NOT_SERVED }
+    }
+
+    /// Forgets a member that will not come back.
+    pub(crate) fn forget(&self, node: NodeId) -> Later {
+        let orders = self.cluster.orders.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let refused = match orders.send(Order::Forget { node, answer }).await {
+                Ok(()) => answered.await,
+                // The node ends.
+                Err(_) => return NOT_SERVED,
+            };
+            match refused {
+                Ok(Ok(())) => Reply::OK,
+                Ok(Err(Refused::Myself)) => Reply::error("ERR I tried hard but I can't forget myself..."),
+                Ok(Err(Refused::Unknown)) => Reply::Error(format!("ERR Unknown node {node}").into()),
+                Ok(Err(Refused::IsThere)) => Reply::Error(format!("ERR Node {node} is there: stop it first").into()),
+                Err(_) => NOT_SERVED,
+            }
+        })
     }
 
     /// A number that nothing follows from, for the choice of a slot.
@@ -283,7 +311,7 @@ impl Router {
         if !self.is_here(slot, deferred) {
             // On the other port every read is that of who acts, as if there were one node.
             let is_content = session.is_read_only() && session.port() == Port::Cluster;
-            let from_copy = is_content && !deferred.may_touch(slot);
+            let from_copy = is_content && !self.cluster.routes.is_down() && !deferred.may_touch(slot);
             if from_copy && self.read_copy(slot, call, out) {
                 return Dispatched::Done;
             }
@@ -332,6 +360,9 @@ impl Router {
         out: &mut Output,
         deferred: &mut Deferred,
     ) -> Dispatched {
+        if self.cluster.routes.is_down() {
+            return reject(DOWN, session, out);
+        }
         if session.port() == Port::Cluster
             && matches!(self.cluster.routes.of(slot), Where::There(_))
             && let Some(address) = self.cluster.redirects.redirect(slot, session)

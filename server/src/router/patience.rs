@@ -29,11 +29,11 @@ impl<'a> Patience<'a> {
         self.deadline_us = self.router.services.clock.monotonic_us() + DEADLINE_US;
     }
 
-    /// Waits a little; false if the time is over.
+    /// Waits a little; false if the time is over, or nothing is served from here.
     pub(super) async fn rest(&mut self) -> bool {
         // Ready or not, the routes are looked at again.
         let _ = tokio::time::timeout(REST, self.changes.changed()).await;
-        self.router.services.clock.monotonic_us() < self.deadline_us
+        !self.router.cluster.routes.is_down() && self.router.services.clock.monotonic_us() < self.deadline_us
     }
 }
 

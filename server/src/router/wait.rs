@@ -14,7 +14,7 @@ use ring::{
     slot_set::SlotSet,
 };
 
-use super::{NOT_SERVED, Router, patience::Patience};
+use super::{Router, patience::Patience};
 use crate::{command::Later, forward::Asked, resp::Reply, store::Ticket};
 
 /// The slots that a connection wrote to.
@@ -89,7 +89,7 @@ impl Router {
                     return Reply::Integer(least.min(router.cluster.replicas) as i64);
                 }
                 if !patience.rest().await && left.is_none_or(|left| left.is_zero()) {
-                    return NOT_SERVED;
+                    return router.not_served();
                 }
             }
         })

@@ -20,7 +20,7 @@ use ring::{
 };
 
 use super::{
-    Call, NOT_SERVED, Router, UNREADABLE,
+    Call, Router, UNREADABLE,
     deferred::{LOST, encoded},
     patience::Patience,
 };
@@ -58,6 +58,9 @@ impl Walk {
     pub(super) fn every_slot(self, gather: Gather) -> Later {
         Box::pin(async move {
             if self.is_local {
+                if let Err(error) = self.knows_what_is_here().await {
+                    return error;
+                }
                 let swept = self.router.sweep(self.as_whole(), &SlotSet::full(SLOTS)).await;
                 return gathered(gather, swept);
             }
@@ -76,7 +79,7 @@ impl Walk {
                 if missing.len() < before {
                     patience.renew();
                 } else if !patience.rest().await {
-                    return NOT_SERVED;
+                    return self.router.not_served();
                 }
             }
             gathered(gather, total)
@@ -88,6 +91,9 @@ impl Walk {
     pub(super) fn any_slot(self) -> Later {
         Box::pin(async move {
             if self.is_local {
+                if let Err(error) = self.knows_what_is_here().await {
+                    return error;
+                }
                 return drawn(self.router.sweep(self.as_whole(), &SlotSet::full(SLOTS)).await).unwrap_or(Reply::Null);
             }
             let mut missing = SlotSet::full(SLOTS);
@@ -99,7 +105,7 @@ impl Walk {
                 let Some((node, slots)) = nearest else {
                     match patience.rest().await {
                         true => continue,
-                        false => return NOT_SERVED,
+                        false => return self.router.not_served(),
                     }
                 };
                 let swept = match node {
@@ -114,7 +120,7 @@ impl Walk {
                         missing.subtract(&executed(slots, &swept.unserved));
                         patience.renew();
                     }
-                    _ if !patience.rest().await => return NOT_SERVED,
+                    _ if !patience.rest().await => return self.router.not_served(),
                     _ => {}
                 }
             }
@@ -132,6 +138,11 @@ impl Walk {
                 Ok(options) => options.count,
                 Err(error) => return error,
             };
+            if self.is_local
+                && let Err(error) = self.knows_what_is_here().await
+            {
+                return error;
+            }
             let (mut found, mut total, mut looked_at, mut steps) = (Output::default(), 0, 0, 0);
             let mut cursor = Some(start);
             let mut patience = Patience::new(&self.router);
@@ -158,12 +169,24 @@ impl Walk {
                         patience.renew();
                     }
                     None if self.is_local => cursor = at.advance(0),
-                    None if !patience.rest().await => return NOT_SERVED,
+                    None if !patience.rest().await => return self.router.not_served(),
                     None => {}
                 }
             }
             scan_reply(cursor, total, found, self.mode.protocol)
         })
+    }
+
+    /// Waits until this node knows which slots it acts for: to a client that means only these, one that acts for nothing for
+    /// the moment must not look like one that acts for nothing.
+    async fn knows_what_is_here(&self) -> Result<(), Reply<'static>> {
+        let mut patience = Patience::new(&self.router);
+        while self.router.cluster.routes.is_down() || self.router.store.has_lapsed() {
+            if !patience.rest().await {
+                return Err(self.router.not_served());
+            }
+        }
+        Ok(())
     }
 
     /// Asks every node for those of the slots that lead there; what each was asked for, and what it answered.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A command executes on the thread that read it, under the lock of its slot's shard, and only where the slot's role
-//! is acting, checked under that same hold. What it writes becomes one effect with one dot, encoded once and appended
+//! is acting, checked under that same hold, and the node has looked around lately ([`ring::lapse`]). What it writes becomes one effect with one dot, encoded once and appended
 //! to the outboxes of the slot's peers before the lock is given back: entry, context, fold and effect are one step.
 //! With nobody to tell nothing is encoded.
 //!
@@ -40,7 +40,13 @@ mod snapshot;
 mod txn;
 mod uses;
 
-use std::{fmt, sync::Arc, sync::atomic::AtomicUsize};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use ring::{
@@ -180,6 +186,8 @@ pub struct Store {
     memory: Memory,
     events: Arc<dyn Events>,
     versions: Option<VersionTime>,
+    /// Until when commands may be executed, on the time of versions.
+    acts_until_ms: AtomicU64,
     /// Where expiry and eviction go on.
     next_expiry: AtomicUsize,
     next_eviction: AtomicUsize,
@@ -199,6 +207,7 @@ impl Store {
             memory: Memory::new(settings.max_memory_bytes, settings.policy),
             events: settings.events,
             versions: settings.versions,
+            acts_until_ms: AtomicU64::new(u64::MAX),
             next_expiry: AtomicUsize::new(0),
             next_eviction: AtomicUsize::new(0),
         }
@@ -223,10 +232,16 @@ impl Store {
         }
     }
 
+    /// Until when commands may be executed, on the time of versions: what has not begun by then finds that this node
+    /// does not act. Without such a time, for ever. What was said before.
+    pub fn act_until(&self, version_ms: u64) -> u64 {
+        self.acts_until_ms.swap(version_ms, Ordering::AcqRel)
+    }
+
     /// Runs a command on a slot, if this node acts for it.
     pub fn execute<R>(&self, slot: Slot, now_unix_ms: u64, run: impl FnOnce(&mut SlotTxn<'_>) -> R) -> Executed<R> {
         let mut shard = self.shard(slot);
-        if shard.slot(slot).role() != Role::Acting {
+        if shard.slot(slot).role() != Role::Acting || self.has_lapsed() {
             return Executed::NotActing;
         }
         let (result, ticket) = self.run(&mut shard, slot, now_unix_ms, run);
@@ -393,6 +408,14 @@ impl Store {
     #[inline]
     fn version_ms(&self, now: u64) -> u64 {
         self.versions.as_ref().map_or(now, VersionTime::ms)
+    }
+
+    /// Whether nobody has said for too long that this node may act. The time is that of the last reading of the clock:
+    /// every batch of commands begins with one.
+    #[inline]
+    pub fn has_lapsed(&self) -> bool {
+        let until_ms = self.acts_until_ms.load(Ordering::Acquire);
+        self.versions.as_ref().is_some_and(|versions| versions.ms() > until_ms)
     }
 
     fn check_time(&self, hlc: Hlc, now: u64) -> Result<(), Malformed> {

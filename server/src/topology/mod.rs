@@ -104,6 +104,7 @@ pub struct Topology {
     /// Slots that nobody is sent away from.
     changing: SlotSet,
     is_ready: bool,
+    is_down: bool,
     messages: Option<Messages>,
     picture: String,
     table: Option<Arc<Table>>,
@@ -139,8 +140,8 @@ impl Topology {
         nodes.truncate(usize::from(NOBODY));
         let holders = vec![[NOBODY; HOLDERS]; SLOTS].into();
         let (changing, encoded) = (SlotSet::full(SLOTS), Mutex::default());
-        let (is_ready, messages, picture, table) = (false, None, String::new(), None);
-        Topology { me, epoch, nodes, holders, changing, is_ready, messages, picture, table, encoded }
+        let (is_ready, is_down, messages, picture, table) = (false, false, None, String::new(), None);
+        Topology { me, epoch, nodes, holders, changing, is_ready, is_down, messages, picture, table, encoded }
     }
 
     /// Says who acts for a slot as far as this node knows, who is ready for it in order, and who should act.
@@ -164,6 +165,12 @@ impl Topology {
     #[must_use]
     pub fn with_readiness(self, is_ready: bool) -> Topology {
         Topology { is_ready, ..self }
+    }
+
+    /// Says whether nothing is served here, since the majority of the members is elsewhere.
+    #[must_use]
+    pub fn with_majority_elsewhere(self, is_down: bool) -> Topology {
+        Topology { is_down, ..self }
     }
 
     /// Says how many messages went between the nodes.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ring::{
     hlc::Hlc,
-    member::{Descriptor, MAX_TEXT_BYTES},
+    member::{Descriptor, MAX_TEXT_BYTES, Partition},
 };
 
 use super::*;
@@ -32,7 +32,14 @@ fn meta(host: &str, cluster_port: u16) -> Meta {
         zone: "default".to_owned(),
         weight: 1,
         joined_unix_ms: 0,
-        descriptor: Descriptor { format: 1, replicas: 2, slots: SLOTS as u16, vnodes: 256, headroom: 50 },
+        descriptor: Descriptor {
+            format: 1,
+            replicas: 2,
+            slots: SLOTS as u16,
+            vnodes: 256,
+            headroom: 50,
+            partition: Partition::Available,
+        },
     }
 }
 

@@ -27,7 +27,7 @@ impl Topology {
     /// `CLUSTER INFO`.
     pub fn info(&self) -> String {
         let counted = self.count();
-        let is_ok = counted.assigned == Slot::all().len() && counted.failed == 0;
+        let is_ok = counted.assigned == Slot::all().len() && counted.failed == 0 && !self.is_down;
         let masters: BTreeSet<_> =
             Slot::all().filter_map(|slot| self.holders(slot).next()).map(|node| node.id).collect();
         let epoch = self.epoch.height.bits();

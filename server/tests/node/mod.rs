@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use ring::{
     id::{NodeId, Origin},
-    member::{Descriptor, Meta, Standing},
+    member::{Descriptor, Meta, Partition, Standing},
     slot::{SLOTS, Slot},
     view::Epoch,
 };
@@ -153,7 +153,14 @@ pub fn alone_in(zone: &str) -> Topology {
         zone: zone.into(),
         weight: 1,
         joined_unix_ms: 0,
-        descriptor: Descriptor { format: 1, replicas: 1, slots: SLOTS as u16, vnodes: 256, headroom: 50 },
+        descriptor: Descriptor {
+            format: 1,
+            replicas: 1,
+            slots: SLOTS as u16,
+            vnodes: 256,
+            headroom: 50,
+            partition: Partition::Available,
+        },
     };
     let me = topology::Node { id, meta, standing: Standing::Up, is_connected: true, ready: SLOTS };
     let mut topology = Topology::new(id, Epoch::default(), vec![me]);

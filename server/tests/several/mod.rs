@@ -177,9 +177,16 @@ impl Member {
         let (links, acks) = (Arc::new(Links::new(2)), Arc::new(Acks::new(false)));
         let redirects = Arc::new(Elsewhere(routes.clone()));
         let audits = Arc::new(Audits::new(tokio::sync::mpsc::unbounded_channel().0));
-        let (of_links, of_acks, of_routes) = (links.clone(), acks.clone(), routes.clone());
-        let cluster =
-            Cluster { routes: of_routes, links: of_links, acks: of_acks, audits, redirects, write_acks, replicas };
+        let cluster = Cluster {
+            routes: routes.clone(),
+            links: links.clone(),
+            acks: acks.clone(),
+            audits,
+            redirects,
+            write_acks,
+            replicas,
+            ..Cluster::alone()
+        };
         let node = Node::of(store.clone(), cluster, &[], port, Bounds::default()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tap = Tap::start(listener.local_addr().unwrap()).await;

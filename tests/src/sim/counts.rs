@@ -64,6 +64,8 @@ counts! {
     reclaimed: "entries expired or evicted",
     /// Writes that more nodes crashed with than they were promised to survive.
     excused: "writes beyond what was promised",
+    /// Nodes that found that they had stood still.
+    lapses: "lapses",
 }
 
 impl fmt::Display for Counts {

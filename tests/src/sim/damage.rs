@@ -55,6 +55,7 @@ impl World {
                 Planned::Break if self.network.is_up(a, b) => self.break_link(a, b),
                 Planned::EndOneWay if self.network.is_up(a, b) => self.end_one_way(a, b),
                 Planned::Break | Planned::EndOneWay => {}
+                Planned::ActAgain => self.act_again(a),
             }
         }
     }
@@ -187,6 +188,26 @@ impl World {
                 self.break_link(at, other);
                 self.plan.push((until, at, other, Planned::Heal));
             }
+        }
+    }
+
+    /// A node wakes up to sessions that ended while it stood still: it acts for nothing until it has heard who does.
+    pub(super) fn lapse(&mut self) {
+        let at = self.random.usize(0..self.nodes.len());
+        if !self.decides(at) {
+            return;
+        }
+        note!(self, "n{at} finds that it stood still");
+        self.counts.lapses += 1;
+        let until = self.step + self.random.usize(5..100);
+        self.plan.push((until, at, at, Planned::ActAgain));
+        self.drive(at, |control, copies| control.handle(Input::Lapsed(true), copies));
+    }
+
+    /// A node that lapsed has heard who acts, or waits no longer. So has one that began anew meanwhile.
+    pub(super) fn act_again(&mut self, at: usize) {
+        if self.nodes[at].up {
+            self.drive(at, |control, copies| control.handle(Input::Lapsed(false), copies));
         }
     }
 

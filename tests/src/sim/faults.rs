@@ -56,6 +56,8 @@ pub(super) enum Action {
     Expire,
     /// Memory is short on a node.
     Press,
+    /// A node finds that it stood still while sessions of it ended.
+    Lapse,
 }
 
 /// What a run does beside commands.
@@ -161,6 +163,13 @@ impl Faults {
         }
         if skewed {
             self.skew_ms = random.u64(100..=MOST_SKEW_MS);
+        }
+    }
+
+    /// And for this.
+    pub(super) fn draw_last(&mut self, random: &mut Rng) {
+        if random.u8(0..4) == 0 {
+            self.weights.push((Action::Lapse, random.u32(2..=30)));
         }
     }
 

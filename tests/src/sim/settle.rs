@@ -32,6 +32,9 @@ impl World {
         }
         note!(self, "--- quiet");
         self.quiet = true;
+        if self.counts.lapses > 0 {
+            (0..self.nodes.len()).for_each(|at| self.act_again(at));
+        }
         if self.faults.ends_apart {
             self.settle_apart();
         }

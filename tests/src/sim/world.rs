@@ -106,9 +106,10 @@ pub struct Run {
 }
 
 /// What seeds are mixed with where something is drawn that was thought of later, so that what was there before stays
-/// as it was. The second is chosen so that seeds which once showed a violation draw nothing new.
+/// as it was. The later ones are chosen so that seeds which once showed a violation draw nothing new.
 const LATER: u64 = 0x6C61_7465;
 const LATEST: u64 = 0x6C61_7465_0000_1026;
+const LAST: u64 = 0x6C61_7374_0000_1127;
 
 /// A cluster with everything around it.
 pub struct World {
@@ -167,6 +168,8 @@ pub(super) enum Planned {
     Break,
     /// Nothing has come from the first to the second for so long that they are in session no more.
     EndOneWay,
+    /// A node that lapsed may act again.
+    ActAgain,
 }
 
 /// Notes a line of the trace, if there is one.
@@ -202,6 +205,7 @@ impl World {
         let mut faults = Faults::draw(&mut random);
         faults.draw_later(&mut Rng::with_seed(seed ^ LATER));
         faults.draw_latest(&mut Rng::with_seed(seed ^ LATEST));
+        faults.draw_last(&mut Rng::with_seed(seed ^ LAST));
         let nodes = random.usize(3..7);
         let joins = faults.has(Action::Join) || faults.has(Action::Swap);
         let late = if joins { random.usize(0..=nodes - faults.replicas) } else { 0 };
@@ -322,6 +326,7 @@ impl World {
             Action::Jump => self.jump(),
             Action::Expire => self.reclaim(Cause::Expire),
             Action::Press => self.reclaim(Cause::Evict),
+            Action::Lapse => self.lapse(),
         }
     }
 

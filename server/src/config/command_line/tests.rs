@@ -56,6 +56,7 @@ fn other_values(secret_file: &str) -> Vec<(&'static str, String)> {
         ("cluster-name", "other"),
         ("replicas", "3"),
         ("write-acks", "2"),
+        ("partition", "majority"),
         ("maxmemory", "1gb"),
         ("maxmemory-policy", "allkeys-lru"),
         ("maxmemory-samples", "5"),
@@ -172,6 +173,7 @@ fn every_bad_value_is_refused_in_one_line() {
         ("replicas", "8", "must be a number from 1 to 7"),
         ("write-acks", "3", "must be a number from 1 to 2 (the --replicas), majority or all"),
         ("write-acks", "0", "must be a number from 1 to 2 (the --replicas), majority or all"),
+        ("partition", "minority", "must be available or majority"),
         ("maxmemory", "lots", "must be a size such as 0, 100mb or 2gb, or auto"),
         (
             "maxmemory-policy",

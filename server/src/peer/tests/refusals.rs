@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::peer::{
+    greeting::PROTOCOL,
     line::{Line, Purpose},
     wire::{self, packet::Body},
 };
@@ -154,10 +155,10 @@ async fn another_version() {
     let Ok((mut line, _leash)) = Line::dial(stream, Purpose::Control).await else { panic!("no stream") };
     line.say(Body::Hello(wire::Hello { protocol: 7, ..Default::default() })).await.unwrap();
     // It is answered, so that the other version can say the same to its operator.
-    assert!(matches!(in_time(line.hear()).await, Ok(Body::Hello(hello)) if hello.protocol == 2));
+    assert!(matches!(in_time(line.hear()).await, Ok(Body::Hello(hello)) if hello.protocol == PROTOCOL));
     let event = a.event().await;
     let PeerEvent::Refused { dialled: false, why, .. } = event else { panic!("not refused: {event:?}") };
-    assert_eq!(why, Refusal::Protocol { ours: 2, theirs: 7 });
+    assert_eq!(why, Refusal::Protocol { ours: PROTOCOL, theirs: 7 });
 }
 
 #[tokio::test]

@@ -79,3 +79,19 @@ fn a_clock_that_is_set_changes_nothing_about_what_was_used_last() {
     clock.advance(Duration::from_secs(30));
     on(&store, KEY, clock.unix_ms(), |txn| assert_eq!(txn.idle_seconds(KEY), Some(30)));
 }
+
+#[test]
+fn nothing_is_executed_after_the_time_until_which_the_node_acts() {
+    let clock = ManualClock::new(NOW);
+    let store = leader_by(&clock);
+    let executes = || matches!(store.execute(Slot::of(KEY), clock.unix_ms(), |_| ()), Executed::Done { .. });
+    assert_eq!(store.act_until(NOW + 350), u64::MAX);
+    clock.advance(Duration::from_millis(350));
+    assert!(executes());
+    clock.advance(Duration::from_millis(1));
+    assert!(!executes());
+    clock.set_unix_ms(NOW);
+    assert!(!executes(), "a clock that is set back gives no time");
+    store.act_until(NOW + 700);
+    assert!(executes());
+}
