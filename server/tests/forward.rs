@@ -26,6 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 async fn three() -> Several {
     Several::start(3, 1, 1, Port::Proxy).await
@@ -395,6 +396,13 @@ async fn cluster_aware_clients_are_sent_to_who_acts() {
     client.ask(&format!("MGET {here} {there}"), "-CROSSSLOT Keys in request don't hash to the same slot\r\n").await;
 }
 
+/// A frame of a link: what its head says behind the checks and the length, and its body.
+fn frame(fields: &[u8], body: &[u8]) -> Vec<u8> {
+    let numbers = [body.len() as u32, xxh3_64(body) as u32].map(u32::to_le_bytes).concat();
+    let head = [&numbers, fields].concat();
+    [&(xxh3_64(&head) as u32).to_le_bytes()[..], &head, body].concat()
+}
+
 /// A peer that executes as many requests of a group as it is told, and refuses the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_goes_on_where_it_was_refused() {
@@ -407,26 +415,23 @@ async fn a_group_goes_on_where_it_was_refused() {
         let (mut executed, mut taken): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
         let mut refuses = false;
         while executed.len() < 6 {
-            let length = stream.read_u32_le().await.unwrap() as usize;
-            let mut frame = vec![0; length];
-            stream.read_exact(&mut frame).await.unwrap();
-            let (id, flags, hops) = (&frame[..4], frame[5], frame[7]);
+            let mut head = [0; 26];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut body = vec![0; u32::from_le_bytes(head[4..8].try_into().unwrap()) as usize];
+            stream.read_exact(&mut body).await.unwrap();
+            assert_eq!(head[..], frame(&head[12..], &body)[..26]);
+            let (id, flags, hops) = (&head[12..16], head[17], head[19]);
             assert_eq!(hops, 1);
             taken += 1;
             // Every third request is refused, and with it the rest of its group.
             refuses |= taken % 3 == 0;
-            let mut reply = if refuses { vec![5, 0, 0, 0] } else { vec![10, 0, 0, 0] };
-            reply.extend(id);
-            reply.push(u8::from(refuses));
+            let reply = match refuses {
+                true => String::new(),
+                false => format!(":{}\r\n", executed.len() + 1),
+            };
+            let reply = frame(&[id, &[u8::from(refuses)]].concat(), reply.as_bytes());
             if !refuses {
-                reply.extend(format!(":{}\r\n", executed.len() + 1).bytes().chain(*b" ").take(5));
-                reply.truncate(4 + 10);
-                reply[0] = (reply.len() - 4) as u8;
-                while reply.last() == Some(&b' ') {
-                    reply.pop();
-                }
-                reply[0] = (reply.len() - 4) as u8;
-                executed.push(frame[14..].to_vec());
+                executed.push(body);
             }
             if flags & 1 == 0 {
                 refuses = false;
@@ -448,20 +453,35 @@ async fn a_group_goes_on_where_it_was_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_ends_a_link_and_nothing_else() {
     let several = three().await;
-    let frames: [&[u8]; 5] = [
-        b"\xff\xff\xff\xff",
-        b"\x01\x00\x00\x00\x00",
-        b"\x0d\x00\x00\x00\x01\x00\x00\x00\x09\x00\x01\x00\x00\x00\x00\x00\x00",
-        b"\x15\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00*9\r\n$3\r\n",
-        b"\x11\x00\x00\x00\x01\x00\x00\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff",
+    let command = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+    let slot = Slot::of(b"a").number().to_le_bytes();
+    let head = |kind, slot: [u8; 2]| [1, 0, 0, 0, kind, 0, 1, 0, slot[0], slot[1], 0, 0, 0, 0];
+    let (mut damaged, mut too_large) = (frame(&head(0, slot), command), frame(&head(0, slot), command));
+    *damaged.last_mut().unwrap() ^= 1;
+    too_large[7] = 0x7f;
+    let check = xxh3_64(&too_large[4..26]) as u32;
+    too_large[..4].copy_from_slice(&check.to_le_bytes());
+    let frames = [
+        vec![0xff; 26],
+        vec![0; 26],
+        damaged,
+        too_large,
+        frame(&head(9, slot), command),
+        frame(&head(0, [0xff; 2]), command),
+        frame(&head(0, [0; 2]), command),
+        frame(&head(0, slot), b"*9\r\n$3\r\n"),
+        frame(&head(1, [0; 2]), &[0xff; 4]),
     ];
     for frame in frames {
         let mut stream = TcpStream::connect(several.nodes[1].tap.address).await.unwrap();
-        stream.write_all(frame).await.unwrap();
+        stream.write_all(&frame).await.unwrap();
         let mut rest = Vec::new();
         let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the link ends");
         assert_eq!(rest, b"");
     }
+    let mut stream = TcpStream::connect(several.nodes[1].tap.address).await.unwrap();
+    stream.write_all(&frame(&head(0, slot), command)).await.unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut [0; 17])).await.expect("what is no garbage is answered").unwrap();
     let key = key_of(1, 3);
     several.client(0).await.ask(&format!("SET {key} 1\nGET {key}"), "+OK\r\n$1\r\n1\r\n").await;
     several.nodes[1].store.with_replica(Slot::of(key.as_bytes()), |replica| assert!(replica.is_of(Origin(2))));

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    frame::{self, Head, Kind},
+    frame::{self, Kind},
     serve,
     whole::{ScanStep, Swept},
 };
@@ -22,8 +22,7 @@ pub(crate) fn answers(body: &Bytes) {
 /// A stream of frames, read as requests and as replies.
 pub(crate) fn frames(input: &mut BytesMut) {
     let mut replies = input.clone();
-    while let Ok(Some(mut frame)) = frame::next(input) {
-        let Ok(head) = Head::read(&mut frame) else { break };
+    while let Ok(Some((head, frame))) = frame::next_request(input) {
         match head.kind {
             Kind::Command => serve::read_command(head, frame),
             Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify | Kind::Tell => {
@@ -32,9 +31,5 @@ pub(crate) fn frames(input: &mut BytesMut) {
             Kind::Ping => {}
         }
     }
-    while let Ok(Some(mut frame)) = frame::next(&mut replies) {
-        if frame::read_reply(&mut frame).is_err() {
-            break;
-        }
-    }
+    while let Ok(Some(_)) = frame::next_reply(&mut replies) {}
 }

@@ -251,8 +251,7 @@ impl Link {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.progress.fetch_add(1, Relaxed);
-            while let Some(mut reply) = frame::next(&mut bytes).map_err(invalid)? {
-                let (id, status) = frame::read_reply(&mut reply).map_err(invalid)?;
+            while let Some((id, status, reply)) = frame::next_reply(&mut bytes).map_err(invalid)? {
                 replies.push((id, answer(status, reply.freeze())));
             }
             self.deliver(&mut replies).map_err(invalid)?;
@@ -375,7 +374,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::session::Mode;
+    use crate::{resp::Output, session::Mode};
 
     const SOON: Duration = Duration::from_millis(100);
 
@@ -401,10 +400,9 @@ mod tests {
     async fn answer_pings(mut stream: TcpStream) {
         let mut bytes = BytesMut::new();
         while stream.read_buf(&mut bytes).await.unwrap() > 0 {
-            while let Some(mut frame) = frame::next(&mut bytes).unwrap() {
-                let head = Head::read(&mut frame).unwrap();
+            while let Some((head, _)) = frame::next_request(&mut bytes).unwrap() {
                 if head.kind == Kind::Ping {
-                    stream.write_all(&frame::reply_head(head.id, Status::Executed, 0)).await.unwrap();
+                    stream.write_all(&frame::reply_head(head.id, Status::Executed, &Output::default())).await.unwrap();
                 }
             }
         }
@@ -422,6 +420,36 @@ mod tests {
             send(&link, &flight, kind);
             let second = listener.accept().await.unwrap();
             drop((first, second));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_length_keeps_nobody_waiting() {
+        // Nothing stalls here: replies to others go on coming.
+        let (link, listener) = to_nobody().await;
+        let (flight, other) = (Flight::new(), Flight::new());
+        let (mut arrivals, mut others) = (Vec::new(), Vec::new());
+        send(&link, &flight, Kind::Command);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut damaged = frame::reply_head(0, Status::Executed, &Output::default());
+        // The byte of the length that makes it 16 MiB larger.
+        damaged[7] ^= 1;
+        stream.write_all(&damaged).await.unwrap();
+        let trickle = async {
+            for id in 1.. {
+                send(&link, &other, Kind::Command);
+                let reply = frame::reply_head(id, Status::Executed, &Output::default());
+                if stream.write_all(&reply).await.is_err() {
+                    break;
+                }
+                sleep(SOON / LOOKS).await;
+            }
+            other.arrivals(&mut others).await;
+        };
+        tokio::select! {
+            () = flight.arrivals(&mut arrivals) => assert!(matches!(arrivals[..], [(_, Answer::Lost)])),
+            () = trickle => panic!("the link ended without an answer"),
+            () = sleep(20 * SOON) => panic!("it waits for what a damaged length says"),
         }
     }
 

@@ -141,19 +141,19 @@ impl Server {
         let began_us = clock.monotonic_us();
         let mut batch = Batch { now_unix_ms: clock.unix_ms(), ready: Output::default(), written: Vec::new() };
         let result = loop {
-            let mut frame = match frame::next(&mut self.bytes) {
-                Ok(Some(frame)) => frame,
+            let (head, mut frame) = match frame::next_request(&mut self.bytes) {
+                Ok(Some(request)) => request,
                 Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
             };
-            let executed = Head::read(&mut frame).and_then(|head| match head.kind {
+            let executed = match head.kind {
                 Kind::Command => self.command(head, &mut frame, &mut batch),
                 Kind::Every | Kind::Scan | Kind::Wait | Kind::Verify | Kind::Tell => self.whole(head, frame.freeze()),
                 Kind::Ping => {
                     append(&mut batch.ready, head.id, Status::Executed, Output::default());
                     Ok(())
                 }
-            });
+            };
             if let Err(error) = executed {
                 break Err(error);
             }
@@ -208,7 +208,7 @@ impl Server {
                     append(&mut batch.ready, head.id, Status::Executed, std::mem::take(out));
                 }
                 Ran::Done | Ran::Failed => {
-                    batch.ready.raw(&reply_head(head.id, Status::Executed, out.len()));
+                    batch.ready.raw(&reply_head(head.id, Status::Executed, out));
                     drain(out, &mut batch.ready);
                 }
                 Ran::Written(ticket) => {

@@ -148,7 +148,8 @@ impl Acks {
         }
     }
 
-    /// How many peers have acknowledged a write so far.
+    /// How many peers have acknowledged a write so far. It says something of them only while this node's own copy is the
+    /// one that took the write in ([`Store::still_holds`](crate::store::Store::still_holds)), asked afterwards.
     pub fn count(&self, ticket: &Ticket) -> usize {
         let excluded = self.not_counting.lock();
         let has = |peer: &Peer| {
@@ -201,12 +202,12 @@ fn index(peer: Peer, shard: u16) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ring::hlc::Hlc;
+    use ring::{hlc::Hlc, id::Origin};
 
     fn ticket(seq: u64, sent_to: &[u8]) -> Ticket {
         let slot = Slot::new(3).unwrap();
         let sent_to: PeerSet = sent_to.iter().map(|&peer| Peer(peer)).collect();
-        Ticket { slot, shard: 0, seq, sent_to, hlc: Hlc::ZERO }
+        Ticket { slot, shard: 0, seq, sent_to, hlc: Hlc::ZERO, tenure: Origin(1) }
     }
 
     fn mark(seq: u64) -> Mark {

@@ -129,8 +129,13 @@ impl Output {
 
     /// A copy of everything that is still to be sent.
     pub fn to_vec(&self) -> Vec<u8> {
+        self.pieces().flatten().copied().collect()
+    }
+
+    /// Everything that is still to be sent, piece by piece.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let pieces = self.front.iter().map(|bytes| &bytes[..]).chain([&self.tail[..]]);
-        pieces.flatten().skip(self.sent).copied().collect()
+        pieces.enumerate().map(|(place, piece)| if place == 0 { &piece[self.sent..] } else { piece })
     }
 
     /// Everything that is still to be sent, as bytes that may be shared.
@@ -170,10 +175,9 @@ impl Output {
 
     /// The next pieces to send, for a vectored write; how many there are.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pieces = self.front.iter().map(|bytes| &bytes[..]).chain([&self.tail[..]]);
         let mut count = 0;
-        for (place, (slice, piece)) in slices.iter_mut().zip(pieces).enumerate() {
-            *slice = IoSlice::new(if place == 0 { &piece[self.sent..] } else { piece });
+        for (slice, piece) in slices.iter_mut().zip(self.pieces()) {
+            *slice = IoSlice::new(piece);
             count += 1;
         }
         count

@@ -79,6 +79,13 @@ impl Cluster {
 }
 
 impl Router {
+    /// How many peers have a write; none if this node has lost the copy that took it in.
+    pub(super) fn copies_of(&self, ticket: &Ticket) -> Option<usize> {
+        // In this order: what was counted before the copy was lost counted rightly.
+        let others = self.cluster.acks.count(ticket);
+        self.store.still_holds(ticket).then_some(others)
+    }
+
     /// Waits until enough nodes have a write; the error if they do not in time.
     pub(crate) async fn acknowledged(&self, ticket: &Ticket, since_us: u64) -> Result<(), Reply<'static>> {
         let Cluster { acks, write_acks, replicas, .. } = &self.cluster;
@@ -86,7 +93,7 @@ impl Router {
         let time = Duration::from_micros(ACKS_TIMEOUT_US.saturating_sub(elapsed_us));
         // The wait ends early when too few of the peers are left; what counts is who has it then.
         let _ = tokio::time::timeout(time, acks.reached(ticket, write_acks - 1)).await;
-        let reached = acks.count(ticket) + 1;
+        let reached = self.copies_of(ticket).map_or(0, |others| others + 1);
         if reached >= *write_acks {
             return Ok(());
         }

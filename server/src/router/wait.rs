@@ -142,6 +142,6 @@ impl Router {
         };
         // The time may be over: then what is known now is the answer.
         let _ = tokio::time::timeout(time, all).await;
-        Some(tickets.iter().map(|ticket| acks.count(ticket)).min().unwrap_or(0))
+        Some(tickets.iter().map(|ticket| self.copies_of(ticket).unwrap_or(0)).min().unwrap_or(0))
     }
 }

@@ -166,6 +166,8 @@ pub struct Ticket {
     pub sent_to: PeerSet,
     /// The time of the write.
     pub hlc: Hlc,
+    /// The tenure under which this node's copy took it in.
+    pub tenure: Origin,
 }
 
 /// What is to be known of one slot.
@@ -279,7 +281,14 @@ impl Store {
             seq: shard.outbox.seq(),
             sent_to,
             hlc: seen.latest(),
+            tenure: shard.slot(slot).origin(),
         })
+    }
+
+    /// Whether the copy that took a write in is still here. If not, nobody knows any more who has it: what a peer says that
+    /// it has up to the write's number includes what a copy had that it has forgotten since.
+    pub fn still_holds(&self, ticket: &Ticket) -> bool {
+        self.shard(ticket.slot).slot(ticket.slot).is_of(ticket.tenure)
     }
 
     /// Takes in what a peer's copy has incorporated; whether this one lacks some of it, and whether it counts.
@@ -471,7 +480,7 @@ impl Store {
                 writer.release();
             }
             let shard = (slot.index() / SLOTS_PER_SHARD) as u16;
-            Ticket { slot, shard, seq: outbox.seq(), sent_to: reached, hlc: dot.hlc }
+            Ticket { slot, shard, seq: outbox.seq(), sent_to: reached, hlc: dot.hlc, tenure: dot.origin }
         });
         if let Some(before) = before {
             shard.changed(at, before, &self.memory);

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::watch::{Figures, answers, look, settle, shrink};
+use super::watch::{Figures, Longest, answers, look, settle, shrink};
 use crate::process::{Cluster, Node, NodeOptions};
 
 /// A client that reads nothing may cost so much: what its connection holds back, and the allocator's slack.
@@ -64,7 +64,7 @@ fn one_node(binary: &Path) -> Node {
 /// Prints the figures of a case; whether the node stayed below its bound, answers, and gave back what it held.
 fn judge(what: &str, node: &Node, before: Figures, most: u64, bound_mib: u64) -> bool {
     let grown = most.saturating_sub(before.resident_mib);
-    let answered = answers(node);
+    let answered = answers(node.client(), &mut Longest::default());
     println!(
         "{what}: resident {} MiB before, at most {most} MiB: {grown} MiB more, bound {bound_mib} MiB",
         before.resident_mib

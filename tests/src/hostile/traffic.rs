@@ -19,7 +19,7 @@ use fastrand::Rng;
 use super::{
     mutation::mutate,
     recorder::Recorder,
-    watch::{Figures, answers, look, settle},
+    watch::{Failure, Figures, Longest, answers, look, settle},
 };
 use crate::{
     process::{Node, NodeOptions},
@@ -31,9 +31,11 @@ const SECRET: &str = "what only nodes know";
 /// Memory may be larger afterwards by this and a quarter: what the allocator keeps, and keys that were set.
 const SLACK_MIB: u64 = 64;
 
-/// A node may take so long to answer under this: damage to what nodes say to each other makes them pause for up to 5 s, and
-/// a link that has lost the thread is given up after 10.
+/// A node may say for so long that it cannot: damage to what nodes say to each other makes them pause for up to 5 s. An
+/// answer of some kind has to come each time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often each node is asked whether it still executes commands.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
 
 /// The commands that strangers do not send, because they may change how the node is set up or end it.
 const SPARED: [&str; 4] = ["config", "debug", "shutdown", "client|pause"];
@@ -113,27 +115,38 @@ fn siege(nodes: &[Node], recorder: &Recorder, time: Duration, seed: u64, counts:
                 })
             });
         }
-        let began = Instant::now();
-        while began.elapsed() < time && failures.len() < 10 {
-            thread::sleep(Duration::from_secs(1));
-            for (number, node) in nodes.iter().enumerate() {
-                if let Err(failure) = patiently(|| answers(node)) {
-                    failures.push(format!("node {number} after {} s: {failure}", began.elapsed().as_secs()));
-                }
-            }
+        let watches: Vec<_> =
+            nodes.iter().map(Node::client).map(|node| scope.spawn(move || watch(node, time))).collect();
+        for (number, watch) in watches.into_iter().enumerate() {
+            let (longest, failed) = watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            println!("node {number}: the longest answers while damage came: {longest}");
+            failures.extend(failed.into_iter().map(|failure| format!("node {number} {failure}")));
         }
         over.store(true, Relaxed);
     });
     failures
 }
 
-/// Tries until it succeeds or the time is over. The damage between the nodes ends sessions, so that a slot may be
-/// without a node that acts for a moment.
-fn patiently(mut ask: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+/// Asks a node again and again for a while; how long it took to answer at most, and what failed.
+fn watch(node: SocketAddr, time: Duration) -> (Longest, Vec<String>) {
+    let (mut longest, mut failures) = (Longest::default(), Vec::new());
+    let began = Instant::now();
+    while began.elapsed() < time && failures.len() < 10 {
+        thread::sleep(ASKED_EVERY);
+        if let Err(failure) = patiently(node, &mut longest) {
+            failures.push(format!("after {} s: {failure}", began.elapsed().as_secs()));
+        }
+    }
+    (longest, failures)
+}
+
+/// Asks until it succeeds, no answer comes, or the time is over. The damage between the nodes ends sessions, so that a slot
+/// may be without a node that acts for a moment.
+fn patiently(node: SocketAddr, longest: &mut Longest) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match ask() {
-            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(100)),
+        match answers(node, longest) {
+            Err(Failure::Told(_)) if Instant::now() < until => thread::sleep(Duration::from_millis(100)),
             result => return result,
         }
     }
@@ -254,7 +267,8 @@ fn conversation(commands: &[(Vec<String>, usize)], random: &mut Rng) -> Vec<u8> 
 /// Whether a node is what it was before.
 fn is_sound(number: usize, node: &mut Node, before: Figures) -> bool {
     let after = settle(node, Duration::from_secs(60));
-    let answer = patiently(|| answers(node)).err().map(|problem| format!("it does not answer: {problem}"));
+    let mut longest = Longest::default();
+    let answer = patiently(node.client(), &mut longest).err().map(|problem| format!("it does not answer: {problem}"));
     let problems = [
         (!node.is_running(), "it ended"),
         (answer.is_some(), answer.as_deref().unwrap_or_default()),

@@ -1,12 +1,17 @@
 //! Looking at a node from outside: its memory, its files, and whether it answers.
 
 use std::{
-    fs,
+    fmt, fs,
+    io::ErrorKind,
+    net::SocketAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use crate::process::Node;
+use crate::{
+    process::Node,
+    resp::{Client, Value},
+};
 
 /// What the operating system says of a process.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +56,56 @@ pub(super) fn shrink(node: &Node, resident_mib: u64, limit: Duration) -> Figures
     }
 }
 
-/// Whether the node executes commands; the error if it does not.
-pub(super) fn answers(node: &Node) -> Result<(), String> {
-    let name = format!("watch:{}", node.pid());
-    let mut client = crate::resp::Client::connect(node.client()).map_err(|error| format!("connect: {error}"))?;
-    for line in ["PING".to_owned(), format!("SET {name} 1"), format!("GET {name}"), "DBSIZE".to_owned()] {
-        let reply = client.line(&line).map_err(|error| format!("{line}: {error}"))?;
-        if let crate::resp::Value::Error(text) = reply {
-            return Err(format!("{line}: {text}"));
+/// What a node is asked again and again.
+const ASKED: [&str; 4] = ["PING", "SET", "GET", "DBSIZE"];
+
+/// How long a node took to answer, at most.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Longest([Duration; ASKED.len()]);
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = ASKED.iter().zip(self.0).map(|(name, longest)| format!("{name} {:.3} s", longest.as_secs_f64()));
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Why a node does not execute commands.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It said why, or let go of the connection.
+    Told(String),
+    /// No answer came.
+    Silent(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::Told(text) | Failure::Silent(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Whether the node with this client port executes commands; the failure if it does not.
+pub(super) fn answers(node: SocketAddr, longest: &mut Longest) -> Result<(), Failure> {
+    let name = format!("watch:{}", node.port());
+    let mut client = Client::connect(node).map_err(|error| Failure::Told(format!("connect: {error}")))?;
+    for (place, command) in ASKED.into_iter().enumerate() {
+        let line = match command {
+            "SET" => format!("SET {name} 1"),
+            "GET" => format!("GET {name}"),
+            _ => command.to_owned(),
+        };
+        let began = Instant::now();
+        let reply = client.line(&line);
+        longest.0[place] = longest.0[place].max(began.elapsed());
+        match reply {
+            Ok(Value::Error(text)) => return Err(Failure::Told(format!("{line}: {text}"))),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(Failure::Silent(format!("{line}: no answer in {:.1} s", began.elapsed().as_secs_f64())));
+            }
+            Err(error) => return Err(Failure::Told(format!("{line}: {error}"))),
         }
     }
     Ok(())

@@ -233,6 +233,14 @@ impl World {
             !counts
         });
         for asked in done {
+            let (slot, tenure) = match asked {
+                Asked::Write(number) => (self.writes[number].slot, self.writes[number].dot.origin),
+                Asked::Everything(number) => (self.waits[number].slot, self.waits[number].copies[to].1),
+            };
+            // Whose own copy is another one now knows of nobody any more.
+            if !self.nodes[to].copies.slots[slot.index()].is_of(tenure) {
+                continue;
+            }
             let number = match asked {
                 Asked::Write(number) => number,
                 Asked::Everything(number) => {

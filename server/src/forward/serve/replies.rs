@@ -137,7 +137,7 @@ impl Drop for Task {
 
 pub(super) fn append(output: &mut Output, id: u32, status: Status, body: Output) {
     let body = fitting(body, false);
-    output.raw(&reply_head(id, status, body.len()));
+    output.raw(&reply_head(id, status, &body));
     output.append(body);
 }
 

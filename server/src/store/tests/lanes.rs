@@ -32,6 +32,18 @@ fn a_sender_is_woken_once_until_it_has_found_nothing() {
 }
 
 #[test]
+fn a_write_is_held_by_the_copy_that_took_it_in() {
+    let store = leader(Slot::all());
+    let slot = Slot::of(b"a");
+    let (written, everything) = (put(&store, b"a", 10), store.everything(slot).unwrap());
+    assert!(store.still_holds(&written) && store.still_holds(&everything));
+    store.with_replica(slot, |replica| replica.forget());
+    assert!(!store.still_holds(&written));
+    store.with_replica(slot, |replica| replica.open_empty(Origin(7)));
+    assert!(!store.still_holds(&written) && !store.still_holds(&everything));
+}
+
+#[test]
 fn a_shard_keeps_its_order_and_marks_say_how_far_a_batch_goes() {
     let store = leader(Slot::all());
     let tickets: Vec<_> = (0..50).map(|n| put(&store, b"a", if n % 7 == 0 { 20_000 } else { n })).collect();
