@@ -72,6 +72,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// The version of everything that nodes tell each other; nodes of another one are refused.
 const FORMAT: u16 = 3;
 
+/// A session in which a stream is silent for so long is over. Heartbeats on the control stream show a dead peer much earlier.
+const SESSION_SILENCE: Duration = Duration::from_secs(10);
+
 /// Wakes lane senders and reports overflows, from under the locks of the store.
 struct LaneEvents {
     wakes: Arc<[Arc<Notify>]>,
@@ -171,6 +174,7 @@ pub async fn run(start: Start, leave: watch::Receiver<bool>, ready: impl FnOnce(
         descriptor: descriptor_text(&meta.descriptor).into_bytes(),
         advertise: format!("{}:{}", meta.host, meta.peer_port),
         is_protected: config.protected_mode,
+        silence: SESSION_SILENCE,
     };
     let (shut, shutting) = watch::channel(false);
     let serving = [(listeners.client, Port::Proxy), (listeners.cluster, Port::Cluster)].map(|(listener, port)| {

@@ -329,6 +329,20 @@ async fn a_write_is_answered_when_enough_have_it() {
         several.nodes[owner].acks.acknowledge(Peer(9), [Mark { shard, after: 0, seq: 1 }], &[]);
         client.receive("+OK\r\n$1\r\n1\r\n").await;
         client.ask(&format!("INCR {key}\nGET {key}"), "-INDETERMINATE applied on 1 of 2 replicas\r\n$1\r\n2\r\n").await;
+        // What a peer has up to a write's number says nothing of it when the copy that took it in is gone.
+        let before = store.lane_bytes(Peer(9));
+        client.send(&format!("INCR {key}")).await;
+        timeout(PATIENCE, async {
+            while store.lane_bytes(Peer(9)) == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        store.with_replica(slot, |replica| replica.forget());
+        several.nodes[owner].acks.acknowledge(Peer(9), [Mark { shard, after: 0, seq: 9 }], &[]);
+        let lost = "-INDETERMINATE this node has lost its copy since; how many nodes have the write is not known\r\n";
+        client.receive(lost).await;
     }
 }
 

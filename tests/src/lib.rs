@@ -1,5 +1,6 @@
 //! What the system tests share: the simulator with its invariants, real nodes as processes, and what drives them.
 
+pub mod chaos;
 pub mod clients;
 pub mod differential;
 pub mod figures;

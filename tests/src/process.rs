@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::resp::Client;
 
@@ -196,9 +196,14 @@ impl Node {
         self.signal(Signal::TERM);
     }
 
-    /// SIGSTOP: the node is there and does nothing, as under a long pause of its machine.
+    /// SIGSTOP: the node is there and does nothing, as under a long pause of its machine. Waits until it does: threads that
+    /// are at work go on for a moment.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        if self.exited.is_none() {
+            let stopped = waitid(WaitId::Pid(Pid::from_child(&self.child)), WaitIdOptions::STOPPED);
+            stopped.unwrap_or_else(|error| self.fail(&format!("cannot be waited for: {error}")));
+        }
     }
 
     /// SIGCONT after [`Node::pause`].

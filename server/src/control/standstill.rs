@@ -41,14 +41,35 @@ impl Task {
             self.is_lapsed = false;
             self.machine.handle(Input::Lapsed(false), &mut self.copies);
         }
-        // Both times pass alike. What passes between the two readings is taken off.
+        // What passes between the two readings is taken off.
         let (version_ms, now_ms) = (self.clock.version_ms(), self.now_ms());
-        let until_ms = self.lapse.acts_until_ms().map(|until_ms| until_ms.saturating_sub(now_ms));
-        let until_ms = until_ms.map_or(0, |left_ms| version_ms.saturating_add(left_ms));
+        let until_ms = self.lapse.acts_until_ms().map_or(0, |until_ms| as_version_time(until_ms, now_ms, version_ms));
         let before_ms = self.store.act_until(until_ms);
         if until_ms > 0 && before_ms <= self.clock.version_ms() {
             // Commands that were put off wait for a word.
             self.routes.announce();
         }
+    }
+}
+
+/// A time on the clock of the control task, on that of versions: both pass alike. 0 if it is over: this task may have stood
+/// still itself since it last looked, and the millisecond that has begun does not belong to this node any more.
+fn as_version_time(until_ms: u64, now_ms: u64, version_ms: u64) -> u64 {
+    match until_ms.saturating_sub(now_ms) {
+        0 => 0,
+        left_ms => version_ms.saturating_add(left_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_over_at_once() {
+        assert_eq!(as_version_time(1_350, 1_000, 9_000), 9_350);
+        assert_eq!(as_version_time(1_350, 1_349, 9_000), 9_001);
+        assert_eq!([1_350, 1_351, 5_000].map(|now_ms| as_version_time(1_350, now_ms, 9_000)), [0; 3]);
+        assert_eq!(as_version_time(u64::MAX, 1_000, 9_000), u64::MAX);
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    frame::{self, Kind},
+    frame::{self, Kind, REPLY_FIELDS, REQUEST_FIELDS},
     serve,
     whole::{ScanStep, Swept},
 };
@@ -19,9 +19,15 @@ pub(crate) fn answers(body: &Bytes) {
     }
 }
 
-/// A stream of frames, read as requests and as replies.
+/// A stream of frames, read as requests and as replies: as it is, and with checks that hold.
 pub(crate) fn frames(input: &mut BytesMut) {
-    let mut replies = input.clone();
+    requests(&mut frame::sealed(input, REQUEST_FIELDS));
+    replies(&mut frame::sealed(input, REPLY_FIELDS));
+    replies(&mut input.clone());
+    requests(input);
+}
+
+fn requests(input: &mut BytesMut) {
     while let Ok(Some((head, frame))) = frame::next_request(input) {
         match head.kind {
             Kind::Command => serve::read_command(head, frame),
@@ -31,5 +37,8 @@ pub(crate) fn frames(input: &mut BytesMut) {
             Kind::Ping => {}
         }
     }
-    while let Ok(Some(_)) = frame::next_reply(&mut replies) {}
+}
+
+fn replies(input: &mut BytesMut) {
+    while let Ok(Some(_)) = frame::next_reply(input) {}
 }

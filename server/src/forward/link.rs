@@ -251,10 +251,15 @@ impl Link {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.progress.fetch_add(1, Relaxed);
-            while let Some((id, status, reply)) = frame::next_reply(&mut bytes).map_err(invalid)? {
-                replies.push((id, answer(status, reply.freeze())));
-            }
+            let read = loop {
+                match frame::next_reply(&mut bytes) {
+                    Ok(Some((id, status, reply))) => replies.push((id, answer(status, reply.freeze()))),
+                    rest => break rest,
+                }
+            };
+            // What came before something that was damaged is as good as ever.
             self.deliver(&mut replies).map_err(invalid)?;
+            read.map_err(invalid)?;
         }
     }
 

@@ -7,7 +7,7 @@
 mod many;
 mod replies;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use ring::slot::Slot;
@@ -15,6 +15,7 @@ use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::watch,
+    time::timeout,
 };
 
 use self::{
@@ -43,6 +44,9 @@ const MAX_HOPS: u8 = 2;
 /// The largest `proto-max-bulk-len` that a node can have; the client's own node has checked its own.
 const LIMITS: Limits = Limits::new(512 << 20, false);
 
+/// So long the requests that came before something malformed have to be answered.
+const LAST_REPLIES: Duration = Duration::from_millis(200);
+
 /// After so long in one batch other tasks of the thread have their turn.
 const LONGEST_BATCH_US: u64 = 5_000;
 
@@ -66,7 +70,7 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
         scratch: Output::default(),
         group: None,
     };
-    let writing = tokio::spawn(replies.clone().write(output));
+    let mut writing = tokio::spawn(replies.clone().write(output));
     // A sender that is gone asks for the same.
     let asked = async move { drop(shutdown.wait_for(|is_shutting_down| *is_shutting_down).await) };
     let read = tokio::select! {
@@ -76,8 +80,14 @@ async fn try_serve(stream: TcpStream, router: Arc<Router>, mut shutdown: watch::
     };
     drop(server);
     replies.finish();
-    let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    read.and(written)
+    if read.is_err() {
+        // Nothing that is sent after this is read any more, so its sender is not kept for long.
+        if let Err(_elapsed) = timeout(LAST_REPLIES, &mut writing).await {
+            writing.abort();
+        }
+        return read;
+    }
+    writing.await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 struct Server {

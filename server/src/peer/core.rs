@@ -67,7 +67,7 @@ impl Core {
 
     /// A greeting of this node, with a nonce of its own.
     pub(super) fn greeting(&self, attempt: u64, holds: Option<Name>) -> io::Result<Greeting> {
-        let PeeringConfig { me, incarnation, cluster_name, secret, descriptor, advertise, is_protected: _ } =
+        let PeeringConfig { me, incarnation, cluster_name, secret, descriptor, advertise, is_protected: _, silence: _ } =
             &self.config;
         Ok(Greeting {
             cluster: cluster_name.clone(),
@@ -106,7 +106,7 @@ impl Core {
 
     /// The session's streams are open.
     pub(super) async fn complete(&self, tie: Arc<Tie>, lines: [Line; 3]) {
-        let halves = lines.map(|line| line.into_half(&tie, &self.hub));
+        let halves = lines.map(|line| line.into_half(&tie, &self.hub, self.config.silence));
         // The hub is gone only when the whole node is.
         let _ = self.hub.send(Notice::Complete(tie, halves)).await;
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::clock::MAX_AHEAD_MS;
 
 /// The version of the peer protocol. Nodes of different versions refuse each other.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 
 /// The longest cluster name.
 const CLUSTER_LIMIT_BYTES: usize = 256;

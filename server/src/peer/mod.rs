@@ -23,6 +23,8 @@
 //! * **Nonsense is no reason to hurry.** Who said what no peer says is met again after a pause (`pauses`).
 //! * **A session ends as a whole.** The first stream that ends takes the others with it, whoever began (`tie`). Its
 //!   sockets are cut below HTTP/2 (`socket`), so a peer that reads nothing cannot hold them.
+//! * **Damage is seen.** Frames carry a check of the whole; a damaged one ends the session. A damaged length below them, which
+//!   would swallow what comes, shows as silence (`line`).
 //! * **Everything is bounded.** Queues are short and full ones stop reading, so a slow reader's bytes wait at the
 //!   sender. A stranger gets one of 256 places, 64 KiB and a few seconds (`port`, `socket`).
 //!
@@ -64,6 +66,7 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use ring::id::{Incarnation, NodeId};
@@ -97,6 +100,9 @@ pub struct PeeringConfig {
     pub advertise: String,
     /// Whether without a secret only loopback and private addresses are heard.
     pub is_protected: bool,
+    /// A session in which nothing whole comes on a stream for so long is over. Peers say something five times in this time,
+    /// so it must not differ much between nodes.
+    pub silence: Duration,
 }
 
 impl PeeringConfig {

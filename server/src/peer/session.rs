@@ -54,7 +54,7 @@ pub struct Half {
 /// One message. The transport looks at none of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// What it is; 255 is the transport's own and does not arrive.
     pub kind: u8,
     /// Which one it is, or answers.
     pub id: u64,

@@ -78,6 +78,9 @@ impl Cluster {
     }
 }
 
+/// What is said of a write whose node has lost the copy that took it in.
+const COPY_LOST: &str = "INDETERMINATE this node has lost its copy since; how many nodes have the write is not known";
+
 impl Router {
     /// How many peers have a write; none if this node has lost the copy that took it in.
     pub(super) fn copies_of(&self, ticket: &Ticket) -> Option<usize> {
@@ -93,7 +96,8 @@ impl Router {
         let time = Duration::from_micros(ACKS_TIMEOUT_US.saturating_sub(elapsed_us));
         // The wait ends early when too few of the peers are left; what counts is who has it then.
         let _ = tokio::time::timeout(time, acks.reached(ticket, write_acks - 1)).await;
-        let reached = self.copies_of(ticket).map_or(0, |others| others + 1);
+        let Some(others) = self.copies_of(ticket) else { return Err(Reply::error(COPY_LOST)) };
+        let reached = others + 1;
         if reached >= *write_acks {
             return Ok(());
         }

@@ -131,7 +131,7 @@ impl Router {
     }
 
     /// Waits until so many peers have everything of these slots, or the time is over; how many have. None if this node
-    /// does not act for all of them.
+    /// does not act for all of them, or has lost its copy of one meanwhile.
     pub(crate) async fn copies_here(&self, slots: &SlotSet, wanted: usize, time: Duration) -> Option<usize> {
         let tickets: Vec<Ticket> = slots.iter().map(|slot| self.store.everything(slot)).collect::<Option<_>>()?;
         let acks = &self.cluster.acks;
@@ -142,6 +142,7 @@ impl Router {
         };
         // The time may be over: then what is known now is the answer.
         let _ = tokio::time::timeout(time, all).await;
-        Some(tickets.iter().map(|ticket| self.copies_of(ticket).unwrap_or(0)).min().unwrap_or(0))
+        let copies: Option<Vec<usize>> = tickets.iter().map(|ticket| self.copies_of(ticket)).collect();
+        copies.map(|copies| copies.into_iter().min().unwrap_or(0))
     }
 }

@@ -34,6 +34,8 @@ const SLACK_MIB: u64 = 64;
 /// A node may say for so long that it cannot: damage to what nodes say to each other makes them pause for up to 5 s. An
 /// answer of some kind has to come each time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// An answer takes no longer than this: a link that was damaged is opened anew at once.
+const SLOWEST: Duration = Duration::from_secs(5);
 /// How often each node is asked whether it still executes commands.
 const ASKED_EVERY: Duration = Duration::from_millis(200);
 
@@ -117,12 +119,13 @@ fn siege(nodes: &[Node], recorder: &Recorder, time: Duration, seed: u64, counts:
         }
         let watches: Vec<_> =
             nodes.iter().map(Node::client).map(|node| scope.spawn(move || watch(node, time))).collect();
-        for (number, watch) in watches.into_iter().enumerate() {
-            let (longest, failed) = watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let watched: Vec<_> = watches.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        over.store(true, Relaxed);
+        for (number, watched) in watched.into_iter().enumerate() {
+            let (longest, failed) = watched.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             println!("node {number}: the longest answers while damage came: {longest}");
             failures.extend(failed.into_iter().map(|failure| format!("node {number} {failure}")));
         }
-        over.store(true, Relaxed);
     });
     failures
 }
@@ -136,6 +139,9 @@ fn watch(node: SocketAddr, time: Duration) -> (Longest, Vec<String>) {
         if let Err(failure) = patiently(node, &mut longest) {
             failures.push(format!("after {} s: {failure}", began.elapsed().as_secs()));
         }
+    }
+    if longest.of_all() > SLOWEST {
+        failures.push(format!("took longer than {} s to answer: {longest}", SLOWEST.as_secs()));
     }
     (longest, failures)
 }

@@ -63,6 +63,12 @@ const ASKED: [&str; 4] = ["PING", "SET", "GET", "DBSIZE"];
 #[derive(Clone, Copy, Default)]
 pub(super) struct Longest([Duration; ASKED.len()]);
 
+impl Longest {
+    pub(super) fn of_all(&self) -> Duration {
+        self.0.into_iter().max().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Longest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = ASKED.iter().zip(self.0).map(|(name, longest)| format!("{name} {:.3} s", longest.as_secs_f64()));
@@ -88,7 +94,8 @@ impl fmt::Display for Failure {
 
 /// Whether the node with this client port executes commands; the failure if it does not.
 pub(super) fn answers(node: SocketAddr, longest: &mut Longest) -> Result<(), Failure> {
-    let name = format!("watch:{}", node.port());
+    // Another slot each time, so that the question goes over every link now and then.
+    let name = format!("watch:{}", fastrand::u16(..));
     let mut client = Client::connect(node).map_err(|error| Failure::Told(format!("connect: {error}")))?;
     for (place, command) in ASKED.into_iter().enumerate() {
         let line = match command {

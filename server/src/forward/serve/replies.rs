@@ -39,9 +39,10 @@ pub(super) struct Waiting {
 
 impl Replies {
     pub(super) fn push(&self, id: u32, status: Status, body: Output) {
-        let mut state = self.state.lock();
-        append(&mut state.output, id, status, body);
-        drop(state);
+        let mut reply = Output::default();
+        // Outside of the lock: its check takes a while if it is large.
+        append(&mut reply, id, status, body);
+        self.state.lock().output.append(reply);
         self.written.notify_one();
     }
 

@@ -50,6 +50,7 @@ async fn node_at(id: u8, clock: ManualClock, change: impl FnOnce(&mut PeeringCon
         descriptor: b"replicas=2".to_vec(),
         advertise: address.clone(),
         is_protected: true,
+        silence: FAR,
     };
     change(&mut config);
     let (raw_links_in, raw_links) = mpsc::channel(4);

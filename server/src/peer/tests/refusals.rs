@@ -183,6 +183,7 @@ async fn a_node_does_not_start_with_what_others_would_refuse() {
             descriptor: Vec::new(),
             advertise: advertise.to_owned(),
             is_protected: true,
+            silence: FAR,
         };
         async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -205,6 +206,7 @@ fn without_a_secret_only_private_networks_are_heard() {
         descriptor: Vec::new(),
         advertise: "127.0.0.1:7946".to_owned(),
         is_protected,
+        silence: FAR,
     };
     let (near, far) = ("10.0.0.1".parse().unwrap(), "8.8.8.8".parse().unwrap());
     assert!(config(None, true).hears(near) && !config(None, true).hears(far));

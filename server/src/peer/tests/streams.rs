@@ -48,6 +48,31 @@ async fn frames_cross_in_order_on_all_streams_both_ways() {
 }
 
 #[tokio::test]
+async fn a_stream_on_which_nothing_whole_comes_ends_its_session() {
+    let soon = Duration::from_millis(300);
+    let (mut a, mut b) = (node_with(1, |config| config.silence = soon).await, node(2).await);
+    let (one, two) = meet(&mut a, &mut b).await;
+    // The other one speaks as seldom as a node that waits for long may.
+    let (session, why) = a.down().await;
+    assert_eq!(session, one.id);
+    assert!(why.starts_with("nothing whole came on the ") && why.ends_with(" stream for 300ms"), "{why}");
+    assert_eq!(b.down().await.0, two.id);
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_say_stays_in_session() {
+    let soon = Duration::from_millis(500);
+    let (mut a, mut b) =
+        (node_with(1, |config| config.silence = soon).await, node_with(2, |config| config.silence = soon).await);
+    let (mut one, two) = meet(&mut a, &mut b).await;
+    // Some times the silence that would end it.
+    assert!(timeout(4 * soon, a.down()).await.is_err());
+    two.bulk.send.send(frame(1, 10)).await.unwrap();
+    assert_eq!(receive(&mut one.bulk).await, frame(1, 10));
+    b.nothing_else();
+}
+
+#[tokio::test]
 async fn a_node_that_goes_is_noticed_once() {
     let (mut a, mut b) = (node(1).await, node(2).await);
     let (mut one, two) = meet(&mut a, &mut b).await;
